@@ -1,0 +1,46 @@
+import createError from '@fastify/error'
+
+/** One offending field: a JSON pointer into the document (`''` is the whole) and a sentence that tells how to mend it. */
+export interface ErrorDetail { path: string, message: string }
+
+/** What every error of this package is: a stable `code`, an HTTP `statusCode`, and `details` where fields are at fault. */
+export interface FlagsError extends Error { code: string, statusCode: number, details?: ErrorDetail[] }
+
+/** Every error this package raises: code, text, status. Texts are `util.format` patterns. */
+export const errors = {
+  // What a caller sent
+  INVALID_DOCUMENT: createError('FST_FLAGS_INVALID_DOCUMENT', 'The %s is not valid: %s', 400),
+  INVALID_JSON: createError('FST_FLAGS_INVALID_JSON', 'The body is not valid JSON: %s', 400),
+  INVALID_REQUEST: createError('FST_FLAGS_INVALID_REQUEST', '%s', 400),
+  BODY_TOO_LARGE: createError('FST_FLAGS_BODY_TOO_LARGE', 'The body is larger than %d bytes; send less at a time', 413),
+  UNSUPPORTED_MEDIA_TYPE: createError('FST_FLAGS_UNSUPPORTED_MEDIA_TYPE', 'Send application/json, not %s', 415),
+  INVALID_IF_MATCH: createError('FST_FLAGS_INVALID_IF_MATCH', 'If-Match is malformed; send the ETag of your last read, such as "42" with its quotes, or * to overwrite whatever is there', 400),
+  UNAUTHORIZED: createError('FST_FLAGS_UNAUTHORIZED', 'Send "Authorization: Bearer <token>" with a token that this server knows', 401),
+  FORBIDDEN: createError('FST_FLAGS_FORBIDDEN', '%s', 403),
+  FLAG_NOT_FOUND: createError('FST_FLAGS_FLAG_NOT_FOUND', 'There is no flag %s', 404),
+  SEGMENT_NOT_FOUND: createError('FST_FLAGS_SEGMENT_NOT_FOUND', 'There is no segment %s', 404),
+  ROUTE_NOT_FOUND: createError('FST_FLAGS_ROUTE_NOT_FOUND', 'There is no route %s', 404),
+  FLAG_OFF: createError('FST_FLAGS_FLAG_OFF', 'Not found', 404),
+  IN_USE: createError('FST_FLAGS_IN_USE', '%s is needed by %s; change them first', 409),
+  NEWER_DOCUMENT: createError('FST_FLAGS_NEWER_DOCUMENT', '%s was written by a newer version of fastify-flags, with fields that this one does not know (%s); upgrade this process to change it', 409),
+  VERSION_CONFLICT: createError('FST_FLAGS_VERSION_CONFLICT', '%s is now at version %s, not %s; read it again, apply your change to that, and retry', 412),
+  VERSION_REQUIRED: createError('FST_FLAGS_VERSION_REQUIRED', '%s exists; say which version you change with If-Match: "<version>" (its ETag), or overwrite whatever is there with If-Match: *', 428),
+
+  // What the store answered
+  STORE_UNAVAILABLE: createError('FST_FLAGS_STORE_UNAVAILABLE', 'The store cannot be reached, nothing was written; try again: %s', 503),
+  STORE_UNKNOWN: createError('FST_FLAGS_STORE_UNKNOWN', 'The store did not answer in time; the change may or may not have been applied, read before you retry: %s', 503),
+  READ_ONLY: createError('FST_FLAGS_READ_ONLY', 'This process follows a store that another one writes; send the change there: %s', 503),
+  FOREIGN_EPOCH: createError('FST_FLAGS_FOREIGN_EPOCH', 'The store was emptied or replaced since this process last read it, nothing was written; try again once it has caught up', 503),
+  STORE_DAMAGED: createError('FST_FLAGS_STORE_DAMAGED', '%s', 503),
+  STORE_CLOSED: createError('FST_FLAGS_STORE_CLOSED', 'The store is closed', 503),
+  NOT_READY: createError('FST_FLAGS_NOT_READY', 'No flags have been loaded yet; try again', 503),
+
+  // What a developer wrote
+  INVALID_OPTION: createError('FST_FLAGS_INVALID_OPTION', '%s', 500),
+  ALREADY_REGISTERED: createError('FST_FLAGS_ALREADY_REGISTERED', 'fastify-flags is already registered in this scope; to use two namespaces, register each inside its own scope: app.register(async (scope) => { await scope.register(flags, { namespace: \'other\' }) })', 500)
+} as const
+
+/** True for an error of the table above. */
+export function isFlagsError (error: unknown): error is FlagsError {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' && error.code.startsWith('FST_FLAGS_')
+}

@@ -1,0 +1,79 @@
+import Type, { type Static } from 'typebox'
+import { When } from './condition.js'
+import type { JsonValue } from './json.js'
+import { Key } from './key.js'
+import { Serve } from './serve.js'
+
+const Names = (what: string) => Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 1000 }), { description: `a list of ${what}` }))
+
+/** Who gets a variant by name. An empty list names nobody. */
+export const Target = Type.Object({
+  variant: Type.Optional(Key),
+  users: Names('targeting keys'),
+  groups: Names('group names'),
+  regions: Names('region names')
+}, { additionalProperties: false, description: 'a target such as { "users": ["u1"], "groups": ["beta"] }' })
+export type Target = Static<typeof Target>
+
+export const Rule = Type.Object({
+  name: Type.Optional(Type.String({ minLength: 1, maxLength: 200, description: 'a text of 1 to 200 characters' })),
+  when: When,
+  serve: Type.Optional(Serve)
+}, { additionalProperties: false, description: 'a rule such as { "when": { "attribute": "plan", "operator": "eq", "value": "pro" }, "serve": "on" }' })
+export type Rule = Omit<Static<typeof Rule>, 'when'> & { when: When }
+
+export const Prerequisite = Type.Object({
+  flag: Key,
+  variant: Type.Optional(Key)
+}, { additionalProperties: false, description: 'a prerequisite such as { "flag": "new-checkout", "variant": "on" }' })
+export type Prerequisite = Static<typeof Prerequisite>
+
+const Experiment = Type.Object({
+  control: Type.Optional(Key)
+}, { additionalProperties: false, description: 'an experiment such as { "control": "control" }' })
+
+/** The fields that decide; in each environment, or at the top of a flag without environments. */
+const deciding = {
+  enabled: Type.Optional(Type.Boolean({ description: 'true or false, without quotes' })),
+  prerequisites: Type.Optional(Type.Array(Prerequisite, { description: 'a list of prerequisites' })),
+  targets: Type.Optional(Type.Array(Target, { description: 'a list of targets' })),
+  rules: Type.Optional(Type.Array(Rule, { description: 'a list of rules' })),
+  serve: Type.Optional(Serve),
+  experiment: Type.Optional(Experiment)
+}
+
+/** The names of the fields above, for moving and comparing them. */
+export const decidingFields = ['enabled', 'prerequisites', 'targets', 'rules', 'serve', 'experiment'] as const
+
+export const Environment = Type.Object(deciding, { additionalProperties: false, description: 'an environment such as { "enabled": true, "serve": "on" }' })
+export interface Environment extends Omit<Static<typeof Environment>, 'rules'> { rules?: Rule[] }
+
+export const Variants = Type.Union([
+  Type.Array(Key, { minItems: 1, maxItems: 1000 }),
+  Type.Record(Key, Type.Unknown(), { minProperties: 1, maxProperties: 1000 })
+], { description: 'a list of names such as ["control", "new"], or an object of name to value, all values of one JSON type' })
+export type Variants = string[] | Record<string, JsonValue>
+
+/** A flag as people write it and as stores keep it; short forms stay as given. */
+export const Flag = Type.Object({
+  key: Type.Optional(Key),
+  description: Type.Optional(Type.String({ maxLength: 10_000, description: 'a text of at most 10,000 characters' })),
+  owner: Type.Optional(Type.String({ maxLength: 200, description: 'a text of at most 200 characters' })),
+  tags: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 200 }), { maxItems: 100, description: 'a list of at most 100 texts' })),
+  metadata: Type.Optional(Type.Record(Type.String(), Type.Union([Type.String(), Type.Number(), Type.Boolean()]), { description: 'an object of name to text, number, true or false' })),
+  expiresAt: Type.Optional(Type.String({ format: 'date-time', description: 'a date and time such as "2027-01-31T00:00:00Z"' })),
+  public: Type.Optional(Type.Boolean({ description: 'true or false, without quotes' })),
+  variants: Type.Optional(Variants),
+  offVariant: Type.Optional(Key),
+  ...deciding,
+  environments: Type.Optional(Type.Record(Key, Environment, { maxProperties: 1000, description: 'an object of environment name to its settings' })),
+  version: Type.Optional(Type.Integer({ minimum: 0, description: 'the version that this change applies to' })),
+  createdAt: Type.Optional(Type.String()),
+  updatedAt: Type.Optional(Type.String()),
+  updatedBy: Type.Optional(Type.String())
+}, { additionalProperties: false, description: 'a flag such as { "enabled": true }' })
+export interface Flag extends Omit<Static<typeof Flag>, 'variants' | 'environments' | 'rules'> {
+  variants?: Variants
+  environments?: Record<string, Environment>
+  rules?: Rule[]
+}
