@@ -15,7 +15,7 @@ export const errors = {
   BODY_TOO_LARGE: createError('FST_FLAGS_BODY_TOO_LARGE', 'The body is larger than %d bytes; send less at a time', 413),
   UNSUPPORTED_MEDIA_TYPE: createError('FST_FLAGS_UNSUPPORTED_MEDIA_TYPE', 'Send application/json, not %s', 415),
   INVALID_IF_MATCH: createError('FST_FLAGS_INVALID_IF_MATCH', 'If-Match is malformed; send the ETag of your last read, such as "42" with its quotes, or * to overwrite whatever is there', 400),
-  UNAUTHORIZED: createError('FST_FLAGS_UNAUTHORIZED', 'Send "Authorization: Bearer <token>" with a token that this server knows', 401),
+  UNAUTHORIZED: createError('FST_FLAGS_UNAUTHORIZED', '%s', 401),
   FORBIDDEN: createError('FST_FLAGS_FORBIDDEN', '%s', 403),
   FLAG_NOT_FOUND: createError('FST_FLAGS_FLAG_NOT_FOUND', 'There is no flag %s', 404),
   SEGMENT_NOT_FOUND: createError('FST_FLAGS_SEGMENT_NOT_FOUND', 'There is no segment %s', 404),
@@ -25,6 +25,7 @@ export const errors = {
   NEWER_DOCUMENT: createError('FST_FLAGS_NEWER_DOCUMENT', '%s was written by a newer version of fastify-flags, with fields that this one does not know (%s); upgrade this process to change it', 409),
   VERSION_CONFLICT: createError('FST_FLAGS_VERSION_CONFLICT', '%s is now at version %s, not %s; read it again, apply your change to that, and retry', 412),
   VERSION_REQUIRED: createError('FST_FLAGS_VERSION_REQUIRED', '%s exists; say which version you change with If-Match: "<version>" (its ETag), or overwrite whatever is there with If-Match: *', 428),
+  INTERNAL: createError('FST_FLAGS_INTERNAL', 'Something went wrong here; the log of this server says what', 500),
 
   // What the store answered
   STORE_UNAVAILABLE: createError('FST_FLAGS_STORE_UNAVAILABLE', 'The store cannot be reached, nothing was written; try again: %s', 503),

@@ -1,0 +1,170 @@
+import { STATUS_CODES } from 'node:http'
+import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema, FastifyTypeProvider, RawServerBase, RouteHandlerMethod } from 'fastify'
+import type { Static, TSchema } from 'typebox'
+import { Compile } from 'typebox/compile'
+import { errors, isFlagsError, type ErrorDetail, type FlagsError } from '../errors.js'
+
+/** A document of 1 MB and what a request wraps around it, in bytes. */
+export const documentBodyLimit = 1024 * 1024 + 64 * 1024
+
+/** What a body or a parameter is after its route's TypeBox schema has passed it. */
+export interface SchemaTypes extends FastifyTypeProvider {
+  validator: this['schema'] extends TSchema ? Static<this['schema']> : unknown
+  serializer: this['schema'] extends TSchema ? Static<this['schema']> : unknown
+}
+
+export type Scope = ReturnType<typeof openScope>
+
+export interface ScopeOptions {
+  /** The prefix this very plugin was registered with. With one, the scope answers its own 404. */
+  prefix?: string
+  /** Paths below which keys stand, such as `/flags`: what is too long for the host's router gets our answer there, not its 414. */
+  keyed?: string[]
+  /** Bytes of a request's body, unless its route says otherwise. */
+  bodyLimit?: number
+  /** Whether a host's OpenAPI shows the routes. */
+  visible?: boolean
+  /** An error as the body of its answer, where it is not `{ statusCode, code, error, message, details? }`. */
+  present?: (error: FlagsError, request: FastifyRequest) => object
+}
+
+/**
+ * Makes an encapsulated plugin's instance a scope in which nothing of the host's touches what our routes read and answer:
+ * not its Ajv options, compilers, parsers, serializers, error handler or 404. Its hooks run as everywhere, so that its
+ * authentication, rate limits and CORS hold here too. Handlers return any JSON value; routes hold TypeBox schemas.
+ */
+export function openScope (app: FastifyInstance, { prefix, keyed = [], bodyLimit = documentBodyLimit, visible = false, present = problem }: ScopeOptions = {}) {
+  app.setValidatorCompiler(({ schema, httpPart = 'request' }) => validatorOf(schema as TSchema, httpPart))
+  app.setSerializerCompiler(() => (value) => JSON.stringify(value))
+
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser<Buffer>(['application/json', 'application/merge-patch+json'], { parseAs: 'buffer', bodyLimit }, async (request: FastifyRequest, body: Buffer) => readBody(request, body))
+
+  app.setErrorHandler((thrown, request, reply) => {
+    const error = explain(thrown, request)
+    return reply.code(error.statusCode).type(jsonType).send(JSON.stringify(present(error, request)))
+  })
+  const notFound = (request: FastifyRequest) => { throw new errors.ROUTE_NOT_FOUND(`${request.method} ${pathOf(request.url)}`) }
+  if (prefix !== undefined && prefix !== '' && claim(app, app.prefix)) app.setNotFoundHandler(notFound)
+
+  const makeLogger = app.childLoggerFactory
+  app.setChildLoggerFactory(function (logger, bindings, options, raw) {
+    return makeLogger.call(this, logger, bindings, { ...options, serializers: { ...options.serializers, req: describe } }, raw)
+  })
+
+  app.addHook('onRoute', (route) => {
+    const schema: FastifySchema & { hide?: boolean } = { ...route.schema, hide: !visible }
+    route.schema = schema
+    route.bodyLimit ??= bodyLimit
+    route.handler = answerInJson(route.handler)
+  })
+
+  for (const path of keyed) {
+    const url = `${path}/*`
+    if (app.hasRoute({ method: 'GET', url: app.prefix + url })) continue // two scopes may share a path
+    app.all(url, { exposeHeadRoute: false }, (request: FastifyRequest, reply: FastifyReply) => {
+      if (pathOf(request.url).split('/').some((part) => lengthOf(part) > 100)) throw new errors.INVALID_REQUEST('A part of the path is longer than the 100 characters that a key may have')
+      reply.callNotFound()
+    })
+  }
+  return app.withTypeProvider<SchemaTypes>()
+}
+
+const jsonType = 'application/json; charset=utf-8'
+
+/** A string with its type set passes by whatever a host put between a handler and the wire: serializers, preSerialization hooks. */
+function answerInJson (handler: RouteHandlerMethod): RouteHandlerMethod {
+  return function (request, reply) {
+    const answer: unknown = handler.call(this, request, reply)
+    if (answer === reply) return answer
+    return answer instanceof Promise ? answer.then((value) => serialize(reply, value)) : serialize(reply, answer)
+  }
+}
+
+function serialize (reply: FastifyReply, value: unknown): unknown {
+  if (value === undefined || reply.sent || typeof value === 'string' || Buffer.isBuffer(value)) return value
+  if (typeof value === 'object' && value !== null && 'pipe' in value && typeof value.pipe === 'function') return value
+  reply.type(jsonType)
+  return JSON.stringify(value)
+}
+
+function validatorOf (schema: TSchema, part: string) {
+  const validator = Compile(schema)
+  return (value: unknown) => {
+    if (validator.Check(value)) return true
+    const details = validator.Errors(value).map(({ instancePath, message }) => ({ path: instancePath, message }))
+    return { error: invalid(part, details) }
+  }
+}
+
+/** INVALID_REQUEST for a part of a request that its schema refuses. */
+export function invalid (part: string, details: ErrorDetail[]): FlagsError {
+  const [first] = details
+  const error = new errors.INVALID_REQUEST(`The ${part} is not valid: ${first === undefined ? 'see details' : `${first.path === '' ? '' : `${first.path} `}${first.message}`}`)
+  return Object.assign(error, { statusCode: 400, details })
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
+/** An empty body is no body: `curl -X POST -H 'content-type: application/json'` sends one. */
+function readBody (request: FastifyRequest, bytes: Buffer): unknown {
+  if (request.mediaType === 'application/merge-patch+json' && request.method !== 'PATCH') throw new errors.UNSUPPORTED_MEDIA_TYPE('a merge patch, which only PATCH takes')
+  if (bytes.length === 0) return undefined
+  let text: string
+  try {
+    text = utf8.decode(bytes)
+  } catch {
+    throw new errors.INVALID_JSON('it is not UTF-8')
+  }
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw new errors.INVALID_JSON((error as Error).message)
+  }
+}
+
+/** Any error as one of ours. What nobody foresaw is logged and answered without a word of it. */
+function explain (thrown: unknown, request: FastifyRequest): FlagsError {
+  if (isFlagsError(thrown) && (thrown.statusCode < 500 || thrown.statusCode === 503)) return thrown
+  const { code, statusCode, message } = thrown instanceof Error ? thrown as Partial<FlagsError> : {}
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new errors.BODY_TOO_LARGE(request.routeOptions.bodyLimit) as FlagsError
+  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') return new errors.UNSUPPORTED_MEDIA_TYPE(request.headers['content-type'] ?? 'a body without a content type') as FlagsError
+  if (statusCode !== undefined && message !== undefined && ((statusCode >= 400 && statusCode < 500) || statusCode === 503)) {
+    return Object.assign(new Error(message), { statusCode, code: code ?? 'FST_FLAGS_REFUSED' }) // by a hook of the host: its rate limit, its authentication
+  }
+  request.log.error({ err: thrown }, 'a flags route failed')
+  return new errors.INTERNAL() as FlagsError
+}
+
+function problem ({ statusCode, code, message, details }: FlagsError): object {
+  return { statusCode, code, error: STATUS_CODES[statusCode] ?? 'Error', message, details }
+}
+
+/** The request as it is logged: like Fastify's own, without the query, which may name users. */
+function describe (request: FastifyRequest): object {
+  return { method: request.method, url: pathOf(request.url), host: request.host, remoteAddress: request.ip, remotePort: request.socket?.remotePort }
+}
+
+export function pathOf (url: string): string {
+  const query = url.indexOf('?')
+  return query === -1 ? url : url.slice(0, query)
+}
+
+function lengthOf (part: string): number {
+  try {
+    return decodeURIComponent(part).length
+  } catch {
+    return part.length
+  }
+}
+
+const claimed = new WeakMap<RawServerBase, Set<string>>()
+
+/** Whether this prefix has no 404 of ours yet: Fastify takes one for a prefix, and route groups may share theirs. */
+function claim (app: FastifyInstance, prefix: string): boolean {
+  let prefixes = claimed.get(app.server)
+  if (prefixes === undefined) claimed.set(app.server, prefixes = new Set())
+  if (prefixes.has(prefix)) return false
+  prefixes.add(prefix)
+  return true
+}

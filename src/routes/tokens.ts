@@ -1,0 +1,51 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import { errors } from '../errors.js'
+
+/** Whose secret is whose, by actor: the name that stands in the history. A list lets a secret be rotated. */
+export type Tokens = Readonly<Record<string, string | readonly string[]>>
+
+/** Who holds a token, and in which of the lists it stands. */
+export interface Bearer<Grant extends string> { actor: string, grant: Grant }
+
+/** Finds whose token an Authorization header carries. It takes as long for any header, whatever it shares with a secret. */
+export type FindBearer<Grant extends string> = (authorization: string | undefined) => Bearer<Grant> | undefined
+
+/** How long a secret must at least be, in characters. */
+export const shortestSecret = 16
+
+/**
+ * `readTokens({ write: tokens, read: readTokens }, { write: 'admin.tokens', read: 'admin.readTokens' })`: the second names
+ * the options, for errors. Only digests are kept. Throws INVALID_OPTION for a secret that is too short, cannot stand in a
+ * header, or is given twice.
+ */
+export function readTokens<Grant extends string> (lists: Record<Grant, Tokens | undefined>, options: Record<Grant, string>): FindBearer<Grant> {
+  const known: Array<Bearer<Grant> & { digest: Buffer }> = []
+  for (const grant of Object.keys(lists) as Grant[]) {
+    for (const [actor, secret] of Object.entries<string | readonly string[]>(lists[grant] ?? {})) {
+      const option = `${options[grant]}[${JSON.stringify(actor)}]`
+      if (actor.length === 0 || actor.length > 200) throw new errors.INVALID_OPTION(`${options[grant]} must name its actors: { alice: '<secret>' }, with names of 1 to 200 characters`)
+      for (const one of Array.isArray(secret) ? secret : [secret]) {
+        check(one, option)
+        const digest = digestOf(one)
+        const twin = known.find((other) => other.digest.equals(digest))
+        if (twin !== undefined) throw new errors.INVALID_OPTION(`${option} is the same secret as ${options[twin.grant]}[${JSON.stringify(twin.actor)}]; give each its own`)
+        known.push({ actor, grant, digest })
+      }
+    }
+  }
+  return (authorization) => {
+    const digest = digestOf(/^bearer +([^ ]+) *$/i.exec(authorization ?? '')?.[1] ?? '')
+    let found: Bearer<Grant> | undefined
+    for (const one of known) if (timingSafeEqual(one.digest, digest)) found = one // no early end: the time must not tell
+    return found && { actor: found.actor, grant: found.grant }
+  }
+}
+
+function check (secret: unknown, option: string): void {
+  if (typeof secret !== 'string' || secret.length < shortestSecret) throw new errors.INVALID_OPTION(`${option} must be a secret of at least ${shortestSecret} characters; make one with: openssl rand -hex 32`)
+  if (!/^[\x21-\x7e]+$/.test(secret)) throw new errors.INVALID_OPTION(`${option} must hold visible ASCII characters only, without spaces: others do not survive an HTTP header`)
+}
+
+function digestOf (secret: string): Buffer {
+  return createHash('sha256').update(secret, 'latin1').digest()
+}
