@@ -1,7 +1,41 @@
 #!/usr/bin/env node
-import Fastify from 'fastify'
-import flags from '../plugin.js'
+import { help, serveHelp, version } from './help.js'
+import { nearest } from './nearest.js'
+import { UsageError } from './options.js'
+import { serve, StartError } from './serve.js'
+import { readSettings } from './settings.js'
 
-const app = Fastify({ logger: true })
-await app.register(flags)
-await app.listen({ port: Number(process.env.PORT ?? 8080) })
+// Ends with 2 when what was typed or set is wrong, with 1 when it could not be done.
+try {
+  await run(process.argv.slice(2))
+} catch (error) {
+  if (!(error instanceof UsageError || error instanceof StartError)) throw error
+  tell(`fastify-flags: ${error.message}`)
+  if (error instanceof UsageError) tell('fastify-flags serve --help lists all options')
+  process.exitCode = error instanceof UsageError ? 2 : 1
+}
+
+async function run ([command, ...rest]: string[]): Promise<void> {
+  switch (command) {
+    case 'serve':
+      if (rest.includes('--help') || rest.includes('-h')) process.stdout.write(serveHelp())
+      else await serve(readSettings(rest, process.env), tell)
+      return
+    case '--help': case '-h': case 'help':
+      process.stdout.write(rest[0] === 'serve' ? serveHelp() : help)
+      return
+    case '--version': case '-v':
+      process.stdout.write(version() + '\n')
+      return
+    case undefined:
+      throw new UsageError('say what to do, such as: fastify-flags serve')
+    default: {
+      const meant = nearest(command, ['serve', 'help', '--version'])
+      throw new UsageError(`there is no command "${command}"${meant === undefined ? '; there is serve' : `; did you mean ${meant}?`}`)
+    }
+  }
+}
+
+function tell (text: string): void {
+  process.stderr.write(text + '\n')
+}

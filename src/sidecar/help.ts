@@ -1,0 +1,54 @@
+import { readFileSync } from 'node:fs'
+import { serveOptions, tokenVariables } from './settings.js'
+
+export const help = `fastify-flags: feature flags for Fastify, and for every other stack over HTTP
+
+  fastify-flags serve [options]    answer flags over HTTP
+  fastify-flags serve --help       its options, and the variables that stand in for them
+  fastify-flags --version
+
+To try it:  fastify-flags serve --dev
+`
+
+export function serveHelp (): string {
+  const options = Object.entries<{ value?: string, env: readonly string[], help: string }>(serveOptions).map(([name, { value, env, help }]) =>
+    entry(`--${name}${value === undefined ? '' : ` ${value}`}`, `${help} [${env.join(', ')}]`))
+  return `fastify-flags serve [options]: answers flags over HTTP until it is told to end
+
+  ${'GET /flags/KEY/evaluate?user=U'.padEnd(34)}one flag for one user; more parameters are attributes: &groups=a,b&region=eu&plan=pro
+  ${'GET /flags?user=U'.padEnd(34)}all flags for one user
+  ${'GET|PUT|PATCH|DELETE /admin/flags/KEY'.padEnd(34)}
+  ${'GET /healthz, /readyz'.padEnd(34)}it is alive; it has flags to answer with
+
+Options (in brackets the variables that stand in for them; an option goes before a variable):
+${options.join('')}
+Secrets stand in the environment only, as name=secret,name=secret; the name is who did it in the history, and may stand twice:
+${Object.entries(tokenVariables).map(([name, what]) => entry(name, what)).join('')}
+Logs are JSON lines on stdout; what a person should read at the start is on stderr.
+It ends with 0 after SIGTERM or SIGINT, once what was asked is answered (a second signal ends it at once, with 1);
+with 2 when an option or variable is wrong, and with 1 when it cannot start or breaks.
+`
+}
+
+const width = 24
+
+/** A name and what it is, wrapped into a column of its own. */
+function entry (name: string, what: string): string {
+  const lines: string[] = []
+  let line = ''
+  for (const word of what.split(' ')) {
+    if (line.length + word.length > 88) {
+      lines.push(line)
+      line = ''
+    }
+    line += line === '' ? word : ' ' + word
+  }
+  lines.push(line)
+  return lines.map((line, index) => `  ${(index === 0 ? name : '').padEnd(width)}  ${line}\n`).join('')
+}
+
+/** The package's version, the same from `src` and from `dist`. */
+export function version (): string {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+  return version
+}

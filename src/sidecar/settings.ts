@@ -1,0 +1,172 @@
+import { BlockList, isIP } from 'node:net'
+import { isKey } from '../model/key.js'
+import { nearest } from './nearest.js'
+import { readOptions, UsageError, type Env, type Given, type Option } from './options.js'
+
+export const serveOptions = {
+  redis: { value: 'URL', env: ['FLAGS_REDIS', 'REDIS_URL'], help: 'keep the flags in Redis, such as redis://localhost:6379' },
+  file: { value: 'PATH', env: ['FLAGS_FILE'], help: 'keep them in a JSON file, created if missing (default ./flags.json)' },
+  memory: { env: ['FLAGS_MEMORY'], help: 'keep them in memory; they are gone when it ends' },
+  host: { value: 'ADDRESS', env: ['FLAGS_HOST'], help: 'where to listen (default 127.0.0.1: this machine only)' },
+  port: { value: 'NUMBER', env: ['FLAGS_PORT', 'PORT'], help: '(default 8080; 0 takes a free one)' },
+  environment: { value: 'NAME', env: ['FLAGS_ENVIRONMENT'], help: 'which environment to answer for (default production)' },
+  namespace: { value: 'NAME', env: ['FLAGS_NAMESPACE'], help: 'keeps sets of flags apart in one Redis (default flags)' },
+  trust: { value: 'WHOM', env: ['FLAGS_TRUST'], help: 'whose X-User-… headers count: local (default: this machine, no proxy between), none, all, or proxies that overwrite them, such as 10.0.0.0/8,192.168.1.7' },
+  evaluation: { value: 'open', env: ['FLAGS_EVALUATION'], help: 'answer without a token, also beyond this machine' },
+  'log-level': { value: 'LEVEL', env: ['FLAGS_LOG_LEVEL', 'LOG_LEVEL'], help: 'fatal, error, warn, info (default), debug (tells each request), trace or silent' },
+  dev: { env: ['FLAGS_DEV'], help: 'for trying things on this machine: makes an admin token and prints it' }
+} as const satisfies Record<string, Option>
+
+/** Secrets stand in the environment only: every user of a machine can read its command lines. */
+export const tokenVariables = {
+  FLAGS_ADMIN_TOKENS: 'who may change flags (without it the admin routes are off)',
+  FLAGS_READ_TOKENS: 'who may read the admin routes',
+  FLAGS_EVALUATION_TOKENS: 'which servers may ask (needed beyond this machine)',
+  FLAGS_BROWSER_TOKENS: 'which front ends may ask, for "public" flags only'
+} as const
+
+/** Secrets by the name of who holds them; several, so that one can be replaced while both count. */
+export type Tokens = Record<string, string[]>
+
+export interface Settings {
+  store: { kind: 'redis', url: string } | { kind: 'file', path: string } | { kind: 'memory' }
+  host: string
+  port: number
+  environment: string
+  namespace: string
+  trust: 'local' | 'all' | false | string[]
+  logLevel: string
+  dev: boolean
+  /** Whether the evaluation routes answer without a token. */
+  open: boolean
+  tokens: { admin: Tokens, read: Tokens, evaluation: Tokens, browser: Tokens }
+  /** What is allowed and yet probably not meant. */
+  warnings: string[]
+}
+
+const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
+
+/** Options and environment to settings; throws a UsageError that says what to write instead. */
+export function readSettings (argv: readonly string[], env: Env): Settings {
+  const given = readOptions(serveOptions, argv, env)
+  const text = (name: keyof typeof serveOptions, fallback: string) => given.get(name)?.text ?? fallback
+  const tokens = {
+    admin: readTokens('FLAGS_ADMIN_TOKENS', env),
+    read: readTokens('FLAGS_READ_TOKENS', env),
+    evaluation: readTokens('FLAGS_EVALUATION_TOKENS', env),
+    browser: readTokens('FLAGS_BROWSER_TOKENS', env)
+  }
+  const host = text('host', '127.0.0.1')
+  const dev = given.has('dev')
+  if (dev && !isLoopback(host)) {
+    throw new UsageError(`--dev is for this machine only, and ${host} can be reached from others; leave out --dev and set FLAGS_ADMIN_TOKENS=name=secret, or leave out --host`)
+  }
+  const closed = isEmpty(tokens.evaluation) && isEmpty(tokens.browser)
+  const open = given.get('evaluation')
+  if (open !== undefined && open.text !== 'open') throw new UsageError(`${open.from} is "${open.text}"; the one thing it can be is open`)
+  if (open !== undefined && !closed) throw new UsageError(`${open.from} open answers everybody, and FLAGS_EVALUATION_TOKENS or FLAGS_BROWSER_TOKENS asks for tokens; leave one of them out`)
+  if (closed && open === undefined && !isLoopback(host)) {
+    throw new UsageError(`on ${host} other machines could ask for any user's flags; set FLAGS_EVALUATION_TOKENS=name=secret and let callers send "Authorization: Bearer secret", or add --evaluation open if the network itself is closed`)
+  }
+  return {
+    store: readStore(given, argv),
+    host,
+    port: readPort(given.get('port')),
+    environment: readKey(given.get('environment'), 'production'),
+    namespace: readKey(given.get('namespace'), 'flags'),
+    trust: readTrust(given.get('trust')),
+    logLevel: readLogLevel(given.get('log-level')),
+    dev,
+    open: closed,
+    tokens,
+    warnings: misspelt(env)
+  }
+}
+
+function readStore (given: Map<string, Given>, argv: readonly string[]): Settings['store'] {
+  const named = (['redis', 'file', 'memory'] as const).flatMap((kind) => given.has(kind) ? [{ kind, ...given.get(kind)! }] : [])
+  // What the command line says goes before the environment, and REDIS_URL, which others set too, comes last.
+  const rank = ({ from }: Given) => from.startsWith('-') ? 2 : from.startsWith('FLAGS_') ? 1 : 0
+  const best = Math.max(...named.map(rank))
+  const [store, other] = named.filter((one) => rank(one) === best)
+  if (store === undefined) return { kind: 'file', path: './flags.json' }
+  if (other !== undefined) throw new UsageError(`${store.from} and ${other.from} name two stores; leave one of them out`)
+  if (store.kind === 'memory') return { kind: 'memory' }
+  if (store.kind === 'file') return { kind: 'file', path: store.text }
+  if (!/^rediss?:\/\//.test(store.text) || !URL.canParse(store.text)) {
+    throw new UsageError(`${store.from} is no URL of a Redis; write it as redis://localhost:6379 (rediss:// with TLS)`)
+  }
+  return { kind: 'redis', url: store.text }
+}
+
+function readPort (port: Given | undefined): number {
+  if (port === undefined) return 8080
+  const number = Number(port.text)
+  if (!/^\d+$/.test(port.text) || number > 65535) throw new UsageError(`${port.from} is "${port.text}"; a port is a whole number from 0 to 65535`)
+  return number
+}
+
+function readKey (key: Given | undefined, fallback: string): string {
+  if (key === undefined) return fallback
+  if (!isKey(key.text)) throw new UsageError(`${key.from} is "${key.text}"; use 1 to 100 letters, digits, ".", "_", ":" or "-", beginning with a letter or digit`)
+  return key.text
+}
+
+function readTrust (trust: Given | undefined): Settings['trust'] {
+  if (trust === undefined || trust.text === 'local') return 'local'
+  if (trust.text === 'all') return 'all'
+  if (trust.text === 'none' || trust.text === 'false') return false
+  const proxies = trust.text.split(',').map((proxy) => proxy.trim()).filter((proxy) => proxy !== '')
+  const wrong = proxies.find((proxy) => !isNetwork(proxy))
+  if (wrong !== undefined || proxies.length === 0) {
+    throw new UsageError(`${trust.from} is "${trust.text}", and "${wrong ?? trust.text}" is no address; it is local, none, all, or a list of proxies such as 10.0.0.0/8,192.168.1.7`)
+  }
+  return proxies
+}
+
+function isNetwork (text: string): boolean {
+  const [address = '', bits, more] = text.split('/')
+  const family = isIP(address)
+  return family !== 0 && more === undefined && (bits === undefined || (/^\d+$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128)))
+}
+
+function readLogLevel (level: Given | undefined): string {
+  if (level === undefined) return 'info'
+  const name = level.text.toLowerCase()
+  if (!logLevels.includes(name)) throw new UsageError(`${level.from} is "${level.text}"; it is one of ${logLevels.join(', ')}`)
+  return name
+}
+
+/** `alice=secret,ci=secret`, a name as often as it has secrets. Never says a secret. */
+function readTokens (variable: keyof typeof tokenVariables, env: Env): Tokens {
+  const tokens: Tokens = Object.create(null)
+  for (const [index, entry] of (env[variable] ?? '').split(',').entries()) {
+    if (entry.trim() === '') continue
+    const [, name, secret] = /^\s*([^=\s]+)\s*=\s*(\S+)\s*$/.exec(entry) ?? []
+    if (name === undefined || secret === undefined) throw new UsageError(`${variable} is wrong at entry ${index + 1}; write it as name=secret,name=secret, without spaces inside`)
+    ;(tokens[name] ??= []).push(secret)
+  }
+  return tokens
+}
+
+/** Variables that begin as ours do and nearly have a name of ours: FLAGS_ADMIN_TOKEN would quietly do nothing. */
+function misspelt (env: Env): string[] {
+  const known = [...Object.keys(tokenVariables), ...Object.values(serveOptions).flatMap(({ env }) => env)]
+  return Object.keys(env).filter((name) => name.startsWith('FLAGS_') && !known.includes(name)).flatMap((name) => {
+    const meant = nearest(name, known)
+    return meant === undefined ? [] : [`the variable ${name} does nothing; did you mean ${meant}?`]
+  })
+}
+
+export function isEmpty (tokens: Tokens): boolean {
+  return Object.keys(tokens).length === 0
+}
+
+const loopback = new BlockList()
+loopback.addSubnet('127.0.0.0', 8, 'ipv4')
+loopback.addAddress('::1', 'ipv6')
+
+/** Whether only this machine can reach what listens there. */
+export function isLoopback (host: string): boolean {
+  return host === 'localhost' || (isIP(host) !== 0 && loopback.check(host, isIP(host) === 4 ? 'ipv4' : 'ipv6'))
+}

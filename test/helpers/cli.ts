@@ -1,0 +1,52 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { resolve } from 'node:path'
+import type { Test } from 'tap'
+
+/** The real command line in a process of its own, ended with the test. */
+export interface Cli {
+  child: ChildProcess
+  /** What it has written so far. */
+  out: { stdout: string, stderr: string }
+  /** The address it listens on, once it says so; rejects when it ends before. */
+  url: Promise<string>
+  /** Its exit code once it has ended, or the signal that ended it. */
+  ended: Promise<number | string>
+  /** Sends a signal and waits for the end. */
+  end (signal?: NodeJS.Signals): Promise<number | string>
+}
+
+export interface CliOptions { cwd?: string, env?: Record<string, string> }
+
+/** Starts `fastify-flags …argv`. Nothing of this machine's environment but the way to Node reaches it. */
+export function startCli (t: Test, argv: string[], { cwd, env = {} }: CliOptions = {}): Cli {
+  const { PATH = '', HOME = '', NODE_V8_COVERAGE, NODE_OPTIONS } = process.env
+  const child = spawn(process.execPath, [...process.execArgv, resolve('src/sidecar/cli.ts'), ...argv], {
+    cwd,
+    env: { PATH, HOME, ...env, ...(NODE_V8_COVERAGE && { NODE_V8_COVERAGE }), ...(NODE_OPTIONS && { NODE_OPTIONS }) },
+    stdio: ['ignore', 'pipe', 'pipe']
+  })
+  const out = { stdout: '', stderr: '' }
+  const ended = once(child, 'close').then(([code, signal]) => (code ?? signal) as number | string)
+  const url = new Promise<string>((resolve, reject) => {
+    child.stdout.on('data', (data) => { out.stdout += data })
+    child.stderr.on('data', (data) => {
+      out.stderr += data
+      const address = /listens on (http:\/\/\S+)[^]*\n/.exec(out.stderr)?.[1]
+      if (address !== undefined) resolve(address)
+    })
+    void ended.then((code) => reject(new Error(`it ended with ${code}: ${out.stderr}`)))
+  })
+  url.catch(() => {}) // told by whoever waits for it
+  t.teardown(async () => {
+    if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
+    await ended
+  })
+  return { child, out, url, ended, end: (signal = 'SIGTERM') => { child.kill(signal); return ended } }
+}
+
+/** Runs a command to its end. */
+export async function runCli (t: Test, argv: string[], options?: CliOptions): Promise<{ code: number | string, stdout: string, stderr: string }> {
+  const cli = startCli(t, argv, options)
+  return { code: await cli.ended, ...cli.out }
+}
