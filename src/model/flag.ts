@@ -1,17 +1,18 @@
 import Type, { type Static } from 'typebox'
 import { When } from './condition.js'
+import { DateTime } from './date-time.js'
 import type { JsonValue } from './json.js'
-import { Key } from './key.js'
+import { Key, MetadataName } from './key.js'
 import { Serve } from './serve.js'
 
-const Names = (what: string) => Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 1000 }), { description: `a list of ${what}` }))
+const Names = (what: string, example: string) => Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 1000, description: 'a text of 1 to 1000 characters' }), { description: `a list of ${what}, such as ${example}` }))
 
 /** Who gets a variant by name. An empty list names nobody. */
 export const Target = Type.Object({
   variant: Type.Optional(Key),
-  users: Names('targeting keys'),
-  groups: Names('group names'),
-  regions: Names('region names')
+  users: Names('targeting keys', '["user_123"]'),
+  groups: Names('group names', '["beta"]'),
+  regions: Names('region names', '["eu"]')
 }, { additionalProperties: false, description: 'a target such as { "users": ["u1"], "groups": ["beta"] }' })
 export type Target = Static<typeof Target>
 
@@ -35,9 +36,9 @@ const Experiment = Type.Object({
 /** The fields that decide; in each environment, or at the top of a flag without environments. */
 const deciding = {
   enabled: Type.Optional(Type.Boolean({ description: 'true or false, without quotes' })),
-  prerequisites: Type.Optional(Type.Array(Prerequisite, { description: 'a list of prerequisites' })),
-  targets: Type.Optional(Type.Array(Target, { description: 'a list of targets' })),
-  rules: Type.Optional(Type.Array(Rule, { description: 'a list of rules' })),
+  prerequisites: Type.Optional(Type.Array(Prerequisite, { maxItems: 100, description: 'a list of at most 100 prerequisites such as { "flag": "new-checkout" }' })),
+  targets: Type.Optional(Type.Array(Target, { maxItems: 1000, description: 'a list of at most 1000 targets such as { "users": ["user_123"] }' })),
+  rules: Type.Optional(Type.Array(Rule, { maxItems: 1000, description: 'a list of at most 1000 rules such as { "when": { "attribute": "plan", "operator": "eq", "value": "pro" }, "serve": "on" }' })),
   serve: Type.Optional(Serve),
   experiment: Type.Optional(Experiment)
 }
@@ -50,7 +51,7 @@ export interface Environment extends Omit<Static<typeof Environment>, 'rules'> {
 
 export const Variants = Type.Union([
   Type.Array(Key, { minItems: 1, maxItems: 1000 }),
-  Type.Record(Key, Type.Unknown(), { minProperties: 1, maxProperties: 1000 })
+  Type.Record(Key, Type.Unknown(), { minProperties: 1, maxProperties: 1000, additionalProperties: false })
 ], { description: 'a list of names such as ["control", "new"], or an object of name to value, all values of one JSON type' })
 export type Variants = string[] | Record<string, JsonValue>
 
@@ -59,14 +60,15 @@ export const Flag = Type.Object({
   key: Type.Optional(Key),
   description: Type.Optional(Type.String({ maxLength: 10_000, description: 'a text of at most 10,000 characters' })),
   owner: Type.Optional(Type.String({ maxLength: 200, description: 'a text of at most 200 characters' })),
-  tags: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 200 }), { maxItems: 100, description: 'a list of at most 100 texts' })),
-  metadata: Type.Optional(Type.Record(Type.String(), Type.Union([Type.String(), Type.Number(), Type.Boolean()]), { description: 'an object of name to text, number, true or false' })),
-  expiresAt: Type.Optional(Type.String({ format: 'date-time', description: 'a date and time such as "2027-01-31T00:00:00Z"' })),
+  tags: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 200, description: 'a text of 1 to 200 characters' }), { maxItems: 100, description: 'a list of at most 100 texts' })),
+  metadata: Type.Optional(Type.Record(MetadataName, Type.Union([Type.String(), Type.Number(), Type.Boolean()], { description: 'a text, a number, true or false' }),
+    { additionalProperties: false, maxProperties: 100, description: 'an object of name to text, number, true or false, such as { "ticket": "PAY-12" }' })),
+  expiresAt: Type.Optional(DateTime('when the flag should be gone')),
   public: Type.Optional(Type.Boolean({ description: 'true or false, without quotes' })),
   variants: Type.Optional(Variants),
   offVariant: Type.Optional(Key),
   ...deciding,
-  environments: Type.Optional(Type.Record(Key, Environment, { maxProperties: 1000, description: 'an object of environment name to its settings' })),
+  environments: Type.Optional(Type.Record(Key, Environment, { maxProperties: 1000, additionalProperties: false, description: 'an object of environment name to its settings' })),
   version: Type.Optional(Type.Integer({ minimum: 0, description: 'the version that this change applies to' })),
   createdAt: Type.Optional(Type.String()),
   updatedAt: Type.Optional(Type.String()),

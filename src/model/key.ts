@@ -1,14 +1,23 @@
 import Type, { type Static } from 'typebox'
 
-const form = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$/
+// What every object answers to is no name for anything: an own property of that name would be mistaken for it, or the other way round.
+const notInherited = `(?!(?:${Object.getOwnPropertyNames(Object.prototype).join('|')})$)`
+const pattern = `^${notInherited}[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$`
+const form = new RegExp(pattern)
 
-/** What flags, segments, environments and variants may be called. A prototype's names (`constructor`, …) are refused by the checks. */
+/** What flags, segments, environments and variants may be called. */
 export const Key = Type.String({
-  pattern: form.source,
-  description: 'a key of 1 to 100 letters, digits, ".", "_", ":" or "-", beginning with a letter or digit'
+  pattern,
+  description: 'a key of 1 to 100 letters, digits, ".", "_", ":" or "-", beginning with a letter or digit, and no name that every JavaScript object has, such as "constructor"'
 })
 export type Key = Static<typeof Key>
 
 export function isKey (value: unknown): value is Key {
-  return typeof value === 'string' && form.test(value) && !(value in Object.prototype)
+  return typeof value === 'string' && form.test(value)
 }
+
+/** What an entry of a flag's metadata may be called. */
+export const MetadataName = Type.String({
+  pattern: `^${notInherited}[^\\u0000-\\u001f]{1,100}$`,
+  description: 'a name of 1 to 100 characters, and none that every JavaScript object has, such as "constructor"'
+})

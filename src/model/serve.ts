@@ -1,4 +1,5 @@
 import Type, { type Static } from 'typebox'
+import { DateTime } from './date-time.js'
 import { Key } from './key.js'
 
 export const Percentage = Type.Number({ minimum: 0, maximum: 100, description: 'a number from 0 to 100, such as 25 or 0.5' })
@@ -6,9 +7,9 @@ export const Percentage = Type.Number({ minimum: 0, maximum: 100, description: '
 /** One step of a staged rollout. Its groups are in from here on, whatever the percentage. */
 export const Stage = Type.Object({
   percentage: Percentage,
-  groups: Type.Optional(Type.Array(Type.String({ minLength: 1 }), { description: 'a list of group names' })),
+  groups: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 1000, description: 'a text of 1 to 1000 characters' }), { description: 'a list of group names' })),
   hours: Type.Optional(Type.Number({ exclusiveMinimum: 0, description: 'how many hours this stage lasts, more than 0' })),
-  at: Type.Optional(Type.String({ format: 'date-time', description: 'when this stage begins, such as "2027-01-31T08:00:00Z"' }))
+  at: Type.Optional(DateTime('when this stage begins'))
 }, { additionalProperties: false, description: 'a stage such as { "percentage": 25 }' })
 export type Stage = Static<typeof Stage>
 
@@ -17,17 +18,17 @@ export type Stage = Static<typeof Stage>
  * The rollout's clock stands at `pausedAt` (a person paused it) or `disabledAt` (its flag or environment is off) until that goes.
  */
 export const RolloutState = Type.Object({
-  stage: Type.Integer({ minimum: 0 }),
-  since: Type.String({ format: 'date-time' }),
-  pausedAt: Type.Optional(Type.String({ format: 'date-time' })),
-  disabledAt: Type.Optional(Type.String({ format: 'date-time' }))
+  stage: Type.Integer({ minimum: 0, description: 'the number of a stage, the first being 0' }),
+  since: DateTime('when this stage was reached'),
+  pausedAt: Type.Optional(DateTime('when the rollout was paused')),
+  disabledAt: Type.Optional(DateTime('when the flag or its environment was disabled'))
 }, { additionalProperties: false, description: 'where the rollout stands; kept by the server, ignored when sent' })
 export type RolloutState = Static<typeof RolloutState>
 
 /** What is served, and to how many. */
 export const Draw = Type.Object({
   variant: Type.Optional(Key),
-  split: Type.Optional(Type.Record(Key, Type.Number({ minimum: 0, description: 'a weight, 0 or more' }), { description: 'an object of variant to weight, such as { "a": 50, "b": 50 }' })),
+  split: Type.Optional(Type.Record(Key, Type.Number({ minimum: 0, description: 'a weight, 0 or more, such as 50' }), { additionalProperties: false, description: 'an object of variant to weight, such as { "a": 50, "b": 50 }' })),
   percentage: Type.Optional(Percentage),
   stages: Type.Optional(Type.Array(Stage, { minItems: 1, maxItems: 100, description: 'a list of one or more stages whose percentages never fall' })),
   otherwise: Type.Optional(Key),
