@@ -20,7 +20,7 @@ export const errors = {
   FLAG_NOT_FOUND: createError('FST_FLAGS_FLAG_NOT_FOUND', 'There is no flag %s', 404),
   SEGMENT_NOT_FOUND: createError('FST_FLAGS_SEGMENT_NOT_FOUND', 'There is no segment %s', 404),
   ROUTE_NOT_FOUND: createError('FST_FLAGS_ROUTE_NOT_FOUND', 'There is no route %s', 404),
-  FLAG_OFF: createError('FST_FLAGS_FLAG_OFF', 'Not found', 404),
+  FLAG_OFF: createError('FST_FLAGS_FLAG_OFF', 'This is not available', 404),
   IN_USE: createError('FST_FLAGS_IN_USE', '%s is needed by %s; change them first', 409),
   NEWER_DOCUMENT: createError('FST_FLAGS_NEWER_DOCUMENT', '%s was written by a newer version of fastify-flags, with fields that this one does not know (%s); upgrade this process to change it', 409),
   VERSION_CONFLICT: createError('FST_FLAGS_VERSION_CONFLICT', '%s is now at version %s, not %s; read it again, apply your change to that, and retry', 412),

@@ -1,11 +1,18 @@
 // The plugin
-export { default, type FlagsOptions } from './plugin.js'
+export { default } from './plugin.js'
+export type { FlagsOptions, RedisOption } from './options.js'
+export type { ContextFunction } from './request-context.js'
+export type { RouteFlag } from './route-guard.js'
+export type { Trust } from './trust.js'
 export type { Flags, FlagTypes } from './flags.js'
 
 // The model
 export type { EvaluationContext } from './model/context.js'
 export type { Flag } from './model/flag.js'
 export type { Segment } from './model/segment.js'
+
+// Errors
+export { isFlagsError, type ErrorDetail, type FlagsError } from './errors.js'
 
 // Stores
 export type { Store } from './store/store.js'

@@ -1,31 +1,61 @@
-import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { Admin } from './admin.js'
-import { Flags } from './flags.js'
+import { errors } from './errors.js'
+import { Flags, type FlagKey } from './flags.js'
 import type { EvaluationContext } from './model/context.js'
+import { openStore } from './open-store.js'
+import { checkOptions, type FlagsOptions } from './options.js'
+import { keepLog, logLateStart } from './plugin-log.js'
 import { Replica } from './replica.js'
-import { MemoryStore } from './store/memory.js'
-import type { Store } from './store/store.js'
-
-export interface FlagsOptions { store?: Store, environment?: string }
+import { callContext, readHeaders } from './request-context.js'
+import { guardRoute, refuseUnguarded, type RouteFlag } from './route-guard.js'
+import { compileTrust } from './trust.js'
 
 declare module 'fastify' {
-  interface FastifyRequest { readonly flags: Flags }
-  interface FastifyInstance { flags: { for (context: EvaluationContext): Flags, admin: Admin } }
+  interface FastifyRequest {
+    /** The flags for who sends this request: one snapshot and one now, from the first read on. */
+    readonly flags: Flags
+  }
+  interface FastifyInstance {
+    flags: { for (context: EvaluationContext): Flags, admin: Admin }
+  }
+  interface FastifyContextConfig {
+    /** The route is there while this flag is on for who asks; by itself its key, or with what to answer otherwise. */
+    flag?: FlagKey | RouteFlag
+  }
 }
 
-const kFlags = Symbol('fastify-flags')
+const registered = Symbol('fastify-flags.registered')
+const kFlags = Symbol('fastify-flags.flags')
 
-const flagsPlugin: FastifyPluginAsync<FlagsOptions> = async (app, { store = new MemoryStore(), environment = 'production' }) => {
-  const replica = new Replica({ store })
-  await replica.start()
+const flagsPlugin: FastifyPluginAsync<FlagsOptions> = async (app, options) => {
+  const settings = checkOptions(options)
+  if (Object.hasOwn(app, registered)) throw new errors.ALREADY_REGISTERED()
+  app.decorate(registered, true)
+
+  const replica = new Replica({ store: openStore(settings), staleAfter: settings.staleAfter })
+  app.addHook('onClose', () => replica.close())
+
+  const { environment, context, headers, trust } = settings
+  const contextOf = context === undefined ? readHeaders(headers, compileTrust(trust, app.log), app.log) : callContext(context, app.log)
   app.decorate('flags', { for: (context: EvaluationContext) => new Flags(replica, environment, context), admin: new Admin(replica) })
+  // A getter: a request that reads no flag pays nothing. A scope that registers again has its own, for its own requests.
   app.decorateRequest('flags', {
     getter (this: FastifyRequest & { [kFlags]?: Flags }) {
-      return (this[kFlags] ??= new Flags(replica, environment, {}))
+      return (this[kFlags] ??= new Flags(replica, environment, () => contextOf(this)))
     }
   })
-  app.addHook('onClose', () => replica.close())
+  app.addHook('onRoute', guardRoute)
+  if (hasRoutes(app)) app.addHook('preHandler', refuseUnguarded)
+
+  keepLog(app.log, replica, settings)
+  await replica.start()
+  logLateStart(app.log, replica, settings)
+}
+
+function hasRoutes (app: FastifyInstance): boolean {
+  return app.printRoutes() !== '(empty tree)'
 }
 
 export default fp(flagsPlugin, { fastify: '5.x', name: 'fastify-flags' })

@@ -1,0 +1,173 @@
+import type { Cluster, Redis, RedisOptions } from 'ioredis'
+import { errors } from './errors.js'
+import type { Flag } from './model/flag.js'
+import { isKey } from './model/key.js'
+import type { Segment } from './model/segment.js'
+import { nearest } from './nearest.js'
+import type { ContextFunction, HeaderNames } from './request-context.js'
+import type { Store } from './store/store.js'
+import { parseRange, type Trust } from './trust.js'
+
+/** An app's own client (`app.redis` of @fastify/redis, ioredis, Cluster), which is duplicated and never used itself; or how to connect: a URL, or what @fastify/redis and ioredis take. */
+export type RedisOption = string | Redis | Cluster | { client: Redis | Cluster } | RedisOptions & { url?: string }
+
+export interface FlagsOptions {
+  /** Where flags are kept: any Store, `'memory'`, or `{ file }`, the path of a JSON file. Default: Redis if `redis` is given, else memory. */
+  store?: Store | 'memory' | { file: string }
+  redis?: RedisOption
+  /** Keeps sets of flags apart in one Redis; default `flags`. */
+  namespace?: string
+  /** Which environment's flags are served; default `production`. */
+  environment?: string
+  /** Which headers say who asks; default `x-user-id`, `x-user-groups`, `x-region`. Any other name is an attribute: `{ plan: 'x-plan' }`. */
+  headers?: { user?: string, groups?: string, region?: string, [attribute: string]: string | undefined }
+  /** Whose identity headers count; default `'local'`. */
+  trust?: Trust
+  /** Says who asks, in place of the headers: from a session or a verified token. Synchronous; called when a request's flags first need it. */
+  context?: ContextFunction
+  /** Flags served, STALE, until the store first answers. */
+  bootstrap?: { flags: Record<string, Flag>, segments?: Record<string, Segment> }
+  /** Milliseconds without contact to the store until the status is STALE; default 5,000. */
+  staleAfter?: number
+}
+
+/** The options, checked, with defaults in place. */
+export interface Settings {
+  store: Store | { kind: 'memory', given: boolean } | { kind: 'file', file: string } | { kind: 'redis', client: Redis | Cluster } | { kind: 'redis', url?: string, options: RedisOptions }
+  namespace: string
+  environment: string
+  headers: HeaderNames
+  trust: Trust
+  context?: ContextFunction
+  bootstrap?: FlagsOptions['bootstrap']
+  staleAfter: number
+}
+
+/** What each option must be; a check answers with false, or with a sentence that tells more. */
+const checks: { [Name in keyof Required<FlagsOptions>]: { must: string, check: (value: unknown) => boolean | string } } = {
+  store: { must: 'a store, "memory", or { file: "flags.json" }', check: (value) => value === 'memory' || isStore(value) || isFile(value) },
+  redis: { must: 'a client (app.redis, new Redis(…)), a URL such as "redis://localhost:6379", or ioredis options such as { host, port }', check: checkRedis },
+  namespace: { must: 'a text of 1 to 100 letters, digits, ".", "_", ":" or "-"', check: isKey },
+  environment: { must: 'a name of 1 to 100 letters, digits, ".", "_", ":" or "-", such as "production"', check: isKey },
+  headers: { must: 'an object of header names such as { user: "x-user-id", plan: "x-plan" }', check: checkHeaders },
+  trust: { must: '"local", "all", false, a list of addresses and CIDR ranges such as ["10.0.0.0/8"], or a function of the socket', check: checkTrust },
+  context: { must: 'a function that takes the request and returns a context such as { targetingKey: "alice" }', check: (value) => typeof value === 'function' },
+  bootstrap: { must: 'an object such as { flags: { "new-checkout": { enabled: true } } }', check: (value) => isObject(value) && isObject(value.flags) && (value.segments === undefined || isObject(value.segments)) },
+  staleAfter: { must: 'a number of milliseconds, more than 0', check: (value) => typeof value === 'number' && value > 0 && Number.isFinite(value) }
+}
+
+/** The one check. Throws an INVALID_OPTION that says what was given and what is allowed, and never shows what may be a secret. */
+export function checkOptions (options: FlagsOptions): Settings {
+  for (const name of Object.keys(options)) if (!(name in checks)) refuseUnknown(name)
+  for (const [name, { must, check }] of Object.entries(checks)) {
+    const value: unknown = options[name as keyof FlagsOptions]
+    if (value === undefined) continue
+    const answer = check(value)
+    if (answer !== true) throw new errors.INVALID_OPTION(`fastify-flags: the option ${name} must be ${must}${answer === false ? `, not ${describe(value, name)}` : `; ${answer}`}`)
+  }
+  checkTogether(options)
+  const { store, redis, namespace = 'flags', environment = 'production', headers, trust = 'local', context, bootstrap, staleAfter = 5000 } = options
+  return { store: chooseStore(store, redis), namespace, environment, headers: nameHeaders(headers), trust, context, bootstrap, staleAfter }
+}
+
+function refuseUnknown (name: string): never {
+  const names = Object.keys(checks)
+  const meant = nearest(name, names)
+  const hint = name === 'prefix'
+    ? 'the plugin itself has no routes; give admin.prefix or evaluation.prefix'
+    : meant === undefined ? `there are ${names.join(', ')}` : `did you mean ${meant}?`
+  throw new errors.INVALID_OPTION(`fastify-flags: there is no option ${name}; ${hint}`)
+}
+
+function checkTogether (options: FlagsOptions): void {
+  const refuse = (sentence: string) => { throw new errors.INVALID_OPTION(`fastify-flags: ${sentence}`) }
+  const { store, redis, headers, trust, context } = options
+  if (store !== undefined && redis !== undefined) refuse('the options store and redis both say where flags are kept; give one of them')
+  // An app whose client is missing must not find itself in memory.
+  if (store === undefined && redis === undefined && 'redis' in options) refuse('the option redis is undefined; is @fastify/redis registered before, and awaited? To keep flags in memory leave redis out')
+  if (context !== undefined && headers !== undefined) refuse('the option context replaces the headers, and headers is given too; give one of them')
+  if (context !== undefined && trust !== undefined) refuse('the option trust says whose identity headers count, but with context no header is read; give one of them')
+}
+
+function chooseStore (store: FlagsOptions['store'], redis: RedisOption | undefined): Settings['store'] {
+  if (store === 'memory') return { kind: 'memory', given: true }
+  if (store !== undefined) return 'file' in store ? { kind: 'file', file: store.file } : store
+  if (redis === undefined) return { kind: 'memory', given: false }
+  if (typeof redis === 'string') return { kind: 'redis', url: redis, options: {} }
+  if (isClient(redis)) return { kind: 'redis', client: redis }
+  if ('client' in redis) return { kind: 'redis', client: redis.client }
+  const { url, ...options } = redis
+  return { kind: 'redis', url, options }
+}
+
+function nameHeaders (headers: FlagsOptions['headers'] = {}): HeaderNames {
+  const names: HeaderNames = { user: 'x-user-id', groups: 'x-user-groups', region: 'x-region' }
+  for (const [what, name] of Object.entries(headers)) if (name !== undefined) names[what] = name.toLowerCase()
+  return names
+}
+
+const methods = ['read', 'write', 'watch', 'history', 'close']
+
+function isStore (value: unknown): boolean {
+  return isObject(value) && methods.every((method) => typeof value[method] === 'function')
+}
+
+function isFile (value: unknown): boolean {
+  return isObject(value) && typeof value.file === 'string' && value.file !== '' && Object.keys(value).length === 1
+}
+
+function isClient (value: unknown): value is Redis | Cluster {
+  return isObject(value) && typeof value.duplicate === 'function' && typeof value.status === 'string'
+}
+
+function checkRedis (value: unknown): boolean | string {
+  if (typeof value === 'string') return isRedisUrl(value) || 'the text given is no redis:// or rediss:// URL'
+  if (!isObject(value)) return false
+  if (isClient(value)) return true
+  if (typeof value.sendCommand === 'function') return 'what is given is a client of another package; give one of ioredis, or { url }'
+  const named = Object.keys(value).filter((name) => isClient(value[name]))
+  if ('client' in value) {
+    if (!isClient(value.client)) return 'its client is no ioredis client or Cluster'
+    const others = Object.keys(value).filter((name) => name !== 'client')
+    return others.length === 0 || `beside client there is ${others.join(', ')}, which would be ignored: the client is duplicated, and closing it is up to you`
+  }
+  if (named.length > 0) return `it holds named clients; give one of them, such as app.redis.${named[0]}`
+  if ('namespace' in value) return 'redis.namespace names a client of @fastify/redis; give that client, or to keep sets of flags apart the option namespace'
+  if ('closeClient' in value) return 'redis.closeClient means nothing here: what the plugin opens it closes, and nothing else'
+  if (!('url' in value)) return true
+  if (value.url === undefined) return 'redis.url is undefined; is the environment variable set?'
+  return (typeof value.url === 'string' && isRedisUrl(value.url)) || 'redis.url is no redis:// or rediss:// URL'
+}
+
+function isRedisUrl (text: string): boolean {
+  return /^rediss?:\/\//i.test(text) && URL.canParse(text)
+}
+
+function checkHeaders (value: unknown): boolean | string {
+  if (!isObject(value)) return false
+  for (const [what, name] of Object.entries(value)) {
+    if (what === 'targetingKey') return 'the header of the targeting key is called user'
+    if (what === '' || what in Object.prototype) return `"${what}" cannot be an attribute`
+    if (name !== undefined && (typeof name !== 'string' || !/^[!#$%&'*+.^_`|~0-9a-z-]+$/i.test(name))) return `headers.${what} is ${describe(name, 'headers')}, which is no name of a header`
+  }
+  return true
+}
+
+function checkTrust (value: unknown): boolean | string {
+  if (value === 'local' || value === 'all' || value === false || typeof value === 'function') return true
+  if (!Array.isArray(value)) return false
+  const wrong = value.find((range) => typeof range !== 'string' || parseRange(range) === undefined)
+  return wrong === undefined || `${describe(wrong, 'trust')} is neither an address nor a CIDR range`
+}
+
+function isObject (value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** A value for people. What is under `redis` or `bootstrap` may be secret or long: of these only the kind is told. */
+function describe (value: unknown, name: string): string {
+  if (name !== 'redis' && typeof value === 'string') return JSON.stringify(value)
+  if (value === null || typeof value === 'number' || typeof value === 'boolean') return String(value)
+  if (Array.isArray(value)) return 'a list'
+  return typeof value === 'object' ? `an object with ${Object.keys(value).join(', ') || 'nothing in it'}` : `a ${typeof value}`
+}

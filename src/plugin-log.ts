@@ -1,0 +1,53 @@
+import type { FastifyBaseLogger } from 'fastify'
+import type { Settings } from './options.js'
+import type { Replica } from './replica.js'
+import { describeTrust } from './trust.js'
+
+/** Says at the start what flags come from and whose identity headers count, and then what becomes of the replica; each thing once. */
+export function keepLog (log: FastifyBaseLogger, replica: Replica, settings: Settings): void {
+  const { environment, namespace, store } = settings
+  const kept = 'kind' in store ? store.kind : 'a store of your own'
+  log.info({ environment, namespace, store: kept }, `fastify-flags: serving environment ${environment} from ${kept}; ${describeIdentity(settings)}`)
+  if ('kind' in store && store.kind === 'memory' && !store.given) {
+    log.warn('fastify-flags: flags are kept in memory and end with this process; give redis or store to keep them, or store: "memory" if that is meant')
+  }
+  if (settings.context === undefined && settings.trust === 'all') {
+    log.warn('fastify-flags: with trust "all" every client can say who it is')
+  }
+
+  let problem: string | undefined
+  replica.on('problem', ({ code, message }) => {
+    if (code === problem) return
+    problem = code
+    log.warn({ code, status: replica.status }, `fastify-flags: ${message}`)
+  })
+  replica.on('stale', () => {
+    log.warn({ lastSyncedAt: replica.lastSyncedAt }, 'fastify-flags: the store has not answered for a while; serving what was last known')
+  })
+  replica.on('ready', () => {
+    problem = undefined
+    log.info({ revision: replica.revision }, 'fastify-flags: in sync with the store')
+  })
+  replica.once('ready', () => { warnOfEnvironment(log, replica, environment) })
+}
+
+/** To be called when the start waits no longer. */
+export function logLateStart (log: FastifyBaseLogger, { status }: Replica, { bootstrap }: Settings): void {
+  if (status === 'READY') return
+  log.warn({ status }, `fastify-flags: the store has not answered yet; starting with ${bootstrap === undefined ? 'the defaults that callers give' : 'the bootstrap flags'}, and trying on`)
+}
+
+function describeIdentity ({ context, headers, trust }: Settings): string {
+  if (context !== undefined) return 'the option context says who asks'
+  return `identity headers (${Object.values(headers).join(', ')}) count ${describeTrust(trust)}`
+}
+
+function warnOfEnvironment (log: FastifyBaseLogger, { snapshot }: Replica, environment: string): void {
+  const known = new Set<string>()
+  for (const { document } of snapshot.flags()) {
+    if (document.environments === undefined) continue
+    if (Object.hasOwn(document.environments, environment)) return
+    for (const name of Object.keys(document.environments)) if (known.size < 20) known.add(name)
+  }
+  if (known.size > 0) log.warn({ environment, known: [...known] }, `fastify-flags: no flag knows the environment ${environment}; known are ${[...known].sort().join(', ')}`)
+}

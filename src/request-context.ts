@@ -1,0 +1,169 @@
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
+import type { EvaluationContext } from './model/context.js'
+import type { IsTrusted } from './trust.js'
+
+/** Which header carries what: `user` (the targeting key), `groups` (a list), `region`; any other name is an attribute. */
+export interface HeaderNames {
+  user: string
+  groups: string
+  region: string
+  [attribute: string]: string
+}
+
+/** What is known of who sends a request. Never throws. */
+export type ReadContext = (request: FastifyRequest) => EvaluationContext
+
+/** What an app gives as the option `context`. Nothing (undefined, null) is nobody. */
+export type ContextFunction = (request: FastifyRequest) => EvaluationContext | undefined | null
+
+const longest = 1024 // bytes of one header
+const memoised = 1000 // group lists; at most about a megabyte of keys
+const nobody: EvaluationContext = Object.freeze({})
+
+// Of these Node keeps the first and drops the others, so a repeated one leaves no ", ".
+const keptFirst = new Set([
+  'age', 'authorization', 'content-length', 'content-type', 'etag', 'expires', 'from', 'host', 'if-modified-since', 'if-unmodified-since',
+  'last-modified', 'location', 'max-forwards', 'proxy-authorization', 'referer', 'retry-after', 'server', 'user-agent'
+])
+
+/**
+ * Reads the context from identity headers that count. Each value is read as UTF-8, a list is split at its commas, then each
+ * item is percent-decoded and trimmed: `a%2Cb` is one item. What is no UTF-8 or a malformed escape stays as it was sent.
+ * An empty value is none; a header that is repeated or longer than 1 KB is ignored.
+ */
+export function readHeaders ({ user, groups, region, ...attributes }: HeaderNames, isTrusted: IsTrusted, log: FastifyBaseLogger): ReadContext {
+  const names = [user, groups, region, ...Object.values(attributes)]
+  const attributeNames = Object.entries(attributes)
+  const lists = new Map<string, readonly string[]>()
+  const told = new Set<string>()
+
+  return (request) => {
+    const { headers } = request
+    if (!isTrusted(request)) {
+      if (!told.has('untrusted')) tellUntrusted(request, headers)
+      return nobody
+    }
+    const context: { -readonly [K in keyof EvaluationContext]: EvaluationContext[K] } = {}
+    const targetingKey = value(request, headers, user)
+    if (targetingKey !== undefined) context.targetingKey = targetingKey
+    const list = raw(request, headers, groups)
+    if (list !== undefined) {
+      const items = listOf(list)
+      if (items.length > 0) context.groups = items
+    }
+    const where = value(request, headers, region)
+    if (where !== undefined) context.region = where
+    for (const [attribute, name] of attributeNames) {
+      const text = value(request, headers, name)
+      if (text !== undefined) context[attribute] = text
+    }
+    return context
+  }
+
+  function value (request: FastifyRequest, headers: IncomingHttpHeaders, name: string): string | undefined {
+    const text = raw(request, headers, name)
+    return text === undefined ? undefined : decode(fromBytes(text)) || undefined
+  }
+
+  function raw (request: FastifyRequest, headers: IncomingHttpHeaders, name: string): string | undefined {
+    const text = headers[name]
+    if (text === undefined || text === '') return undefined
+    if (typeof text !== 'string' || isRepeated(request.raw, name, text)) tellIgnored(request, name, 'it was sent more than once')
+    else if (text.length > longest) tellIgnored(request, name, `it is longer than ${longest} bytes`)
+    else return text
+  }
+
+  // Hot: most requests of an app carry one of few lists.
+  function listOf (text: string): readonly string[] {
+    let items = lists.get(text)
+    if (items === undefined) {
+      items = Object.freeze([...new Set(fromBytes(text).split(',').map(decode))].filter((item) => item !== ''))
+      if (lists.size >= memoised) lists.clear()
+      lists.set(text, items)
+    }
+    return items
+  }
+
+  function tellIgnored (request: FastifyRequest, name: string, why: string): void {
+    if (told.has(name)) return
+    told.add(name)
+    request.log.warn(`fastify-flags: the header ${name} is ignored: ${why} (said once)`)
+  }
+
+  function tellUntrusted (request: FastifyRequest, headers: IncomingHttpHeaders): void {
+    const sent = names.filter((name) => headers[name] !== undefined)
+    if (sent.length === 0) return
+    told.add('untrusted')
+    log.warn({ reqId: request.id }, `fastify-flags: ignored ${sent.join(', ')}: this peer's identity headers do not count. If a proxy of yours overwrites them on every request, set trust to its address, such as trust: ['10.0.0.0/8']; to read who asks from a session or a token set context (said once)`)
+  }
+}
+
+/** Asks the app's own function; one that throws, or returns what is no context, leaves an empty one and is logged once. */
+export function callContext (context: ContextFunction, log: FastifyBaseLogger): ReadContext {
+  let told = false
+  const tell = (request: FastifyRequest, fields: object, message: string) => {
+    if (!told) log.error({ reqId: request.id, ...fields }, `fastify-flags: the function given as context ${message}; flags are evaluated for nobody (said once)`)
+    told = true
+  }
+  return (request) => {
+    try {
+      const given: unknown = context(request)
+      if (given === undefined || given === null) return nobody
+      if (isPlain(given)) return given
+      if (isThenable(given)) {
+        given.then(undefined, () => {}) // its rejection is nobody else's
+        tell(request, {}, 'returned a promise, but it must be synchronous: await what it needs in an onRequest hook and keep that on the request')
+      } else if (typeof given !== 'object' || Array.isArray(given)) {
+        tell(request, {}, `must return an object such as { targetingKey: 'alice' }, it returned ${Array.isArray(given) ? 'a list' : `a ${typeof given}`}`)
+      } else {
+        return { ...given } // evaluation reads own properties of plain objects
+      }
+    } catch (err) {
+      tell(request, { err }, 'threw')
+    }
+    return nobody
+  }
+}
+
+function isPlain (value: unknown): value is EvaluationContext {
+  if (typeof value !== 'object' || value === null) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return (prototype === Object.prototype || prototype === null) && !('then' in value)
+}
+
+function isThenable (value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
+}
+
+function isRepeated ({ rawHeaders }: IncomingMessage, name: string, text: string): boolean {
+  if (!text.includes(', ') && !keptFirst.has(name)) return false
+  let times = 0
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const written = rawHeaders[i]!
+    if (written.length === name.length && written.toLowerCase() === name) times++
+  }
+  return times > 1
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** Node gives header bytes as latin1; read them as UTF-8 if they are that. */
+function fromBytes (text: string): string {
+  if (/^[\x20-\x7e]*$/.test(text)) return text
+  if (/[\u0100-\uffff]/.test(text)) return text // not from a wire: inject() takes any text
+  try {
+    return utf8.decode(Buffer.from(text, 'latin1'))
+  } catch {
+    return text
+  }
+}
+
+function decode (item: string): string {
+  if (!item.includes('%')) return item.trim()
+  try {
+    return decodeURIComponent(item).trim()
+  } catch {
+    return item.trim()
+  }
+}
