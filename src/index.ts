@@ -15,5 +15,7 @@ export type { Segment } from './model/segment.js'
 export { isFlagsError, type ErrorDetail, type FlagsError } from './errors.js'
 
 // Stores
-export type { Store } from './store/store.js'
+export type { Change, History, HistoryQuery, Kind, Position, Reading, Store, StoredDocument, Write, Written } from './store/store.js'
 export { Memory, MemoryStore } from './store/memory.js'
+export { RedisStore, type RedisStoreOptions } from './store/redis.js'
+export type { RedisConnection } from './store/redis-connection.js'

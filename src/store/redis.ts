@@ -1,0 +1,255 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
+import { Redis, type Cluster } from 'ioredis'
+import { errors, type FlagsError } from '../errors.js'
+import { connectorOf, type Connector, type RedisConnection } from './redis-connection.js'
+import { changeOf, loadAll, positionOf, revisionOf, type Entry } from './redis-documents.js'
+import { isReply, wasNotSent, storeError } from './redis-errors.js'
+import { historyScript, readScript, writeScript, type RedisScript } from './redis-scripts.js'
+import type { Change, History, HistoryQuery, Kind, Position, Reading, Store, StoredDocument, Write, Written } from './store.js'
+
+export interface RedisStoreOptions {
+  redis: RedisConnection
+  /** Separates the flags of several apps in one Redis. Default `flags`. All keys are `{<namespace>}:…`, so that they share a slot. */
+  namespace?: string
+  /** How many log entries are kept. Default 10,000. */
+  history?: number
+  /** Told, in one sentence, what an operator should know: a Redis that evicts keys, a missing permission. */
+  warn?: (message: string) => void
+}
+
+const entriesAtOnce = 1000
+const bytesAtOnce = 2_000_000
+/** Milliseconds that a first call waits for the first connection. */
+const openingWithin = 2000
+/** Milliseconds that an unanswered write goes on trying to learn its outcome. */
+const outcomeWithin = 2000
+
+/** Flags in Redis 6.2 or newer, or Valkey. */
+export class RedisStore implements Store {
+  readonly #connector: Connector
+  readonly #client: Redis | Cluster
+  readonly #keys: { documents: string, log: string, answers: string, channel: string }
+  readonly #history: number
+  readonly #warn: (message: string) => void
+  readonly #warned = new Set<string>()
+  readonly #where: string
+  readonly #opening: Promise<void>
+  #loader: Redis | undefined
+  #wake: (() => void) | undefined
+  #unreachable: string | undefined
+  #unfit: FlagsError | undefined
+  #closed = false
+
+  constructor ({ redis, namespace = 'flags', history = 10_000, warn = () => {} }: RedisStoreOptions) {
+    if (!/^[^{}\s]{1,100}$/.test(namespace)) {
+      throw new errors.INVALID_OPTION('"namespace" must be 1 to 100 characters without spaces and braces')
+    }
+    if (!Number.isInteger(history) || history < 1) throw new errors.INVALID_OPTION('"history" must be a number of log entries, 1 or more')
+    this.#connector = connectorOf(redis)
+    const base = `${this.#connector.prefix}{${namespace}}`
+    this.#keys = { documents: `${base}:documents`, log: `${base}:log`, answers: `${base}:answer:`, channel: `${base}:changes` }
+    this.#history = history
+    this.#warn = warn
+    this.#client = this.#connector.connect()
+    this.#where = placeOf(this.#client)
+    this.#client.on('error', (error: Error) => { this.#unreachable = error.message })
+    this.#client.on('message', () => this.#wake?.())
+    this.#client.on('ready', () => { this.#ready().catch(() => {}) })
+    // Whoever asks at once waits for the first attempt to connect; later a lost connection is an error at once.
+    this.#opening = new Promise((resolve) => {
+      for (const event of ['ready', 'close', 'end']) this.#client.once(event, resolve)
+      setTimeout(resolve, openingWithin).unref()
+    })
+    this.#client.connect().catch(() => {})
+  }
+
+  async read (since?: Position): Promise<Reading> {
+    const changes: Change[] = []
+    let from = since
+    for (;;) {
+      const args = from === undefined ? ['', '', ''] : [from.epoch ?? '', String(from.revision), from.token ?? '']
+      const reply = await this.#ask(readScript, [this.#keys.documents, this.#keys.log], [...args, entriesAtOnce, bytesAtOnce])
+      const [answer, ms, epoch, revision, token, entries] = reply as [string, string, string, string, string, Entry[]]
+      if (answer === 'damaged') throw this.#damaged()
+      const time = Number(ms)
+      if (answer === 'changes' || answer === 'more') {
+        for (const entry of entries) changes.push(changeOf(entry))
+        if (answer === 'more') {
+          const [id, fields] = entries.at(-1)!
+          from = { epoch, revision: revisionOf(id), token: fields[3]! }
+          continue
+        }
+        return { kind: 'changes', position: positionOf(epoch, revision, token), time, changes }
+      }
+      return { kind: 'everything', position: positionOf(epoch, revision, token), time, lost: answer === 'lost', ...await this.#load() }
+    }
+  }
+
+  async write ({ kind, key, document, expected, epoch, by, id }: Write): Promise<Written> {
+    const keys = [this.#keys.documents, this.#keys.log, this.#keys.answers + id]
+    const args = [kind, key, document === null ? 'remove' : 'put', document ?? '', expected, epoch ?? '', randomUUID(), randomUUID(),
+      JSON.stringify(by), this.#history, this.#keys.channel]
+    const [answer, version, ms] = await this.#askSurely(writeScript, keys, args) as string[]
+    if (answer === 'conflict') throw new errors.VERSION_CONFLICT(`${kind} ${key}`, version, expected)
+    if (answer === 'foreign') throw new errors.FOREIGN_EPOCH()
+    if (answer === 'damaged') throw this.#damaged()
+    return { version: Number(version), time: Number(ms) }
+  }
+
+  watch (wake: () => void): void {
+    this.#wake = wake
+  }
+
+  async history ({ kind, key, before, after, limit }: HistoryQuery): Promise<History> {
+    const oldestFirst = after !== undefined
+    const low = after === undefined ? '-' : `(${after}-0`
+    const high = before === undefined ? '+' : `(${before}-0`
+    const changes: Change[] = []
+    let from = oldestFirst ? low : high
+    for (;;) {
+      const args = [oldestFirst ? 'XRANGE' : 'XREVRANGE', from, oldestFirst ? high : low, kind ?? '', key ?? '',
+        limit - changes.length, entriesAtOnce, bytesAtOnce]
+      const [oldest, last, entries] = await this.#ask(historyScript, [this.#keys.log], args) as [string, string, Entry[]]
+      for (const entry of entries) changes.push(changeOf(entry))
+      if (last === '' || changes.length >= limit) return { changes: changes.slice(0, limit), beginsAt: revisionOf(oldest) }
+      from = `(${last}`
+    }
+  }
+
+  async close (): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#wake = undefined
+    await Promise.all([this.#client, this.#loader].map(async (client) => client && await hangUp(client)))
+  }
+
+  /** A connection is up, again or for the first time: whatever was published meanwhile was missed. */
+  async #ready (): Promise<void> {
+    this.#unreachable = undefined
+    this.#client.subscribe(this.#keys.channel).catch((error: Error) => {
+      if (isReply(error)) this.#warnOnce(`Redis refuses to let this process subscribe to ${this.#keys.channel}: changes arrive with the next poll only (${error.message})`)
+    })
+    this.#wake?.()
+    const info = await this.#client.info()
+    const version = /^redis_version:(\d+)\.(\d+)/m.exec(info)
+    const tooOld = version !== null && (Number(version[1]) < 6 || (Number(version[1]) === 6 && Number(version[2]) < 2))
+    this.#unfit = tooOld ? new errors.STORE_UNAVAILABLE(`Redis at ${this.#where} is version ${version[1]}.${version[2]}; 6.2 or newer is needed`) : undefined
+    const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1]
+    if (policy !== undefined && policy !== 'noeviction') {
+      this.#warnOnce(`Redis at ${this.#where} has maxmemory-policy ${policy}: once it is full it removes keys, flags among them, without a word; set it to noeviction`)
+    }
+  }
+
+  /** All documents, as they stand while they are read. */
+  async #load (): Promise<{ documents: StoredDocument[], damaged: Array<{ kind: Kind, key: string }> }> {
+    // A connection that subscribes is cut off when 32 MB wait for it; so this takes one of its own, save in a Cluster,
+    // where subscribing has its own anyway.
+    const loader = this.#client instanceof Redis ? this.#connector.connect({ retryStrategy: undefined }) as Redis : undefined
+    try {
+      if (loader !== undefined) {
+        this.#loader = loader
+        loader.on('error', (error: Error) => { this.#unreachable = error.message })
+        await loader.connect()
+      }
+      return await loadAll(loader ?? this.#client, this.#keys.documents)
+    } catch (error) {
+      throw this.#failure(error)
+    } finally {
+      loader?.disconnect()
+      this.#loader = undefined
+    }
+  }
+
+  /** Runs a script once. */
+  async #ask (script: RedisScript, keys: string[], args: Array<string | number>): Promise<unknown> {
+    await this.#open()
+    try {
+      return await evaluate(this.#client, script, keys, args)
+    } catch (error) {
+      throw this.#failure(error)
+    }
+  }
+
+  /** Runs a script that may safely run twice: without an answer it asks again, until there is one or STORE_UNKNOWN must be said. */
+  async #askSurely (script: RedisScript, keys: string[], args: Array<string | number>): Promise<unknown> {
+    await this.#open()
+    try {
+      return await evaluate(this.#client, script, keys, args)
+    } catch (error) {
+      if (isReply(error) || wasNotSent(error)) throw this.#failure(error)
+    }
+    const deadline = Date.now() + outcomeWithin
+    let unanswered: unknown
+    while (!this.#closed && Date.now() < deadline) {
+      try {
+        if (this.#client.status === 'ready') {
+          return await before(deadline, evaluate(this.#client, script, keys, args))
+        }
+      } catch (error) {
+        if (isReply(error)) throw this.#failure(error)
+        unanswered = error
+      }
+      await pause(20, undefined, { ref: false })
+    }
+    const { message } = this.#failure(unanswered)
+    throw this.#closed ? new errors.STORE_CLOSED() : new errors.STORE_UNKNOWN(message)
+  }
+
+  async #open (): Promise<void> {
+    if (!this.#closed) await this.#opening
+    if (this.#closed) throw new errors.STORE_CLOSED()
+    if (this.#unfit !== undefined) throw this.#unfit
+  }
+
+  #failure (error: unknown): FlagsError {
+    return this.#closed ? new errors.STORE_CLOSED() : storeError(error, this.#where, this.#unreachable)
+  }
+
+  #damaged (): FlagsError {
+    return new errors.STORE_DAMAGED(`The hash ${this.#keys.documents} at Redis ${this.#where} has lost its @epoch, @revision or @token; restore it from a backup, or remove it to start anew`)
+  }
+
+  #warnOnce (message: string): void {
+    if (this.#warned.has(message)) return
+    this.#warned.add(message)
+    this.#warn(message)
+  }
+}
+
+async function evaluate (client: Redis | Cluster, { lua, sha }: RedisScript, keys: string[], args: Array<string | number>): Promise<unknown> {
+  try {
+    return await client.evalsha(sha, keys.length, ...keys, ...args)
+  } catch (error) {
+    if (!isReply(error) || !error.message.includes('NOSCRIPT')) throw error
+    return await client.eval(lua, keys.length, ...keys, ...args)
+  }
+}
+
+async function before<T> (deadline: number, promise: Promise<T>): Promise<T> {
+  const late = pause(deadline - Date.now(), undefined, { ref: false }).then(() => { throw new Error('no answer in time') })
+  late.catch(() => {})
+  return await Promise.race([promise, late])
+}
+
+/** Ends a connection in whatever state it is, without waiting for a peer that may be silent. */
+async function hangUp (client: Redis | Cluster): Promise<void> {
+  const idle = client.status === 'reconnecting' || client.status === 'end'
+  const ended = new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, idle ? 0 : 500)
+    client.once('end', () => {
+      clearTimeout(timer)
+      resolve()
+    })
+  })
+  client.disconnect()
+  if (client instanceof Redis) client.stream?.destroy()
+  await ended
+}
+
+/** Where a connection leads, without user and password. */
+function placeOf (client: Redis | Cluster): string {
+  if (!(client instanceof Redis)) return 'its Cluster'
+  const { path, host, port, sentinels, name } = client.options
+  return path ?? (sentinels ? `the Sentinels of ${name}` : `${host}:${port}`)
+}
