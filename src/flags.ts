@@ -43,7 +43,7 @@ export class Flags implements Subject {
   /** Whether the flag is on for this context; `fallback` when it cannot be said. */
   isEnabled (key: FlagKey, fallback = false): boolean {
     const evaluate = this.#evaluator(key)
-    return evaluate === undefined ? fallback : evaluate(this).enabled
+    return evaluate === undefined ? fallback : evaluate(this).enabled ?? fallback
   }
 
   /** The flag's value for this context; `fallback` when there is none of its type. */
@@ -56,6 +56,7 @@ export class Flags implements Subject {
     const evaluate = this.#evaluator(key)
     if (evaluate === undefined) return failure(fallback, 'FLAG_NOT_FOUND', `there is no flag ${key}`)
     const { details } = evaluate(this)
+    if (details.errorCode !== undefined) return failure(fallback, details.errorCode, details.errorMessage!)
     if (fallback !== undefined && jsonTypeOf(details.value) !== jsonTypeOf(fallback)) {
       return failure(fallback, 'TYPE_MISMATCH', `the flag's values are of type ${jsonTypeOf(details.value)}`)
     }

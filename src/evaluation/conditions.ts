@@ -1,13 +1,105 @@
-import type { When } from '../model/condition.js'
-import type { Segment } from '../model/segment.js'
-import type { Subject } from './subject.js'
+import type { Condition, When } from '../model/condition.js'
+import type { EvaluationContext } from '../model/context.js'
+import { reader } from './attributes.js'
+import { compileComparison, Unevaluable, type Comparison } from './operators.js'
+import type { Snapshot } from './snapshot.js'
 
-export type Predicate = (subject: Subject) => boolean
+export type Predicate = (context: EvaluationContext, snapshot: Snapshot) => boolean
 
-export function compileWhen (when: When): Predicate {
-  return () => false // the thin slice has no rules yet
+/** A compiled `when`. It may be asked only of a snapshot in which each of its segments is usable. */
+export interface CompiledWhen { readonly test: Predicate, readonly segments: readonly string[] }
+
+/** Throws Unevaluable when the whole holds anything this version cannot evaluate, wherever that stands. */
+export function compileWhen (when: When): CompiledWhen {
+  const segments = new Set<string>()
+  const test = compileNode(when, segments)
+  return { test, segments: [...segments] }
 }
 
-export function compileSegment (segment: Segment): Predicate {
-  return compileWhen(segment.when)
+function compileNode (when: When, segments: Set<string>): Predicate {
+  const node = nodeOf(when)
+  switch (node.kind) {
+    case 'all': return all(node.nodes.map((when) => compileNode(when, segments)))
+    case 'any': return any(node.nodes.map((when) => compileNode(when, segments)))
+    case 'not': {
+      const test = compileNode(node.node, segments)
+      return (context, snapshot) => !test(context, snapshot)
+    }
+    case 'segment': {
+      const { key } = node
+      segments.add(key)
+      return (context, snapshot) => snapshot.segment(key)!.compiled!.test(context, snapshot)
+    }
+    case 'condition': return compileCondition(node.condition)
+  }
+}
+
+type Node =
+  | { kind: 'all' | 'any', nodes: When[] }
+  | { kind: 'not', node: When }
+  | { kind: 'segment', key: string }
+  | { kind: 'condition', condition: Condition }
+
+const conditionFields: ReadonlySet<string> = new Set(['attribute', 'operator', 'value', 'ignoreCase'])
+
+/** Which of its five forms a node has. Throws Unevaluable for any other: a newer version may have written it. */
+export function nodeOf (when: When): Node {
+  const fields = typeof when === 'object' && when !== null ? Object.keys(when) : []
+  const [field] = fields
+  if (fields.length === 1) {
+    if ('all' in when && isFilledList(when.all)) return { kind: 'all', nodes: when.all }
+    if ('any' in when && isFilledList(when.any)) return { kind: 'any', nodes: when.any }
+    if ('not' in when) return { kind: 'not', node: when.not }
+    if ('segment' in when && typeof when.segment === 'string') return { kind: 'segment', key: when.segment }
+  }
+  if (field !== undefined && 'attribute' in when && typeof when.attribute === 'string' && fields.every((field) => conditionFields.has(field))) {
+    return { kind: 'condition', condition: when }
+  }
+  throw new Unevaluable(`a condition with ${field === undefined ? 'nothing in it' : `the fields ${fields.join(', ')}`} is not known to this version`)
+}
+
+function isFilledList (value: unknown): boolean {
+  return Array.isArray(value) && value.length > 0
+}
+
+function all (tests: Predicate[]): Predicate {
+  const [first, second, third] = tests
+  if (tests.length === 1) return first!
+  if (tests.length === 2) return (context, snapshot) => first!(context, snapshot) && second!(context, snapshot)
+  if (tests.length === 3) return (context, snapshot) => first!(context, snapshot) && second!(context, snapshot) && third!(context, snapshot)
+  return (context, snapshot) => {
+    for (let i = 0; i < tests.length; i++) if (!tests[i]!(context, snapshot)) return false
+    return true
+  }
+}
+
+function any (tests: Predicate[]): Predicate {
+  if (tests.length === 1) return tests[0]!
+  return (context, snapshot) => {
+    for (let i = 0; i < tests.length; i++) if (tests[i]!(context, snapshot)) return true
+    return false
+  }
+}
+
+function compileCondition (condition: Condition): Predicate {
+  const read = reader(condition.attribute)
+  if (condition.operator === 'exists') return (context) => isThere(read(context))
+  if (condition.operator === 'not_exists') return (context) => !isThere(read(context))
+  const comparison = compileComparison(condition)
+  const { match, negative } = comparison
+  const wanted = !negative
+  return (context) => {
+    const value = read(context)
+    return typeof value === 'object' ? holds(comparison, value) : match(value) === wanted
+  }
+}
+
+export function isThere (value: unknown): boolean {
+  return value !== undefined && value !== null
+}
+
+/** Whether a condition holds for an attribute: a list when any element matches, or, where the operator is negative, when none does. */
+export function holds ({ match, negative }: Comparison, value: unknown): boolean {
+  if (Array.isArray(value)) return value.some((element) => match(element) === true) !== negative
+  return isThere(value) && match(value) === !negative
 }

@@ -30,8 +30,8 @@ export interface ResolutionDetails<T = unknown> {
   readonly flagMetadata: FlagMetadata
 }
 
-/** One possible answer of a flag: frozen, made once when the flag is compiled. `enabled` is what `isEnabled` says. */
+/** One possible answer of a flag: frozen, made once when the flag is compiled. `enabled` is what `isEnabled` says, undefined when the flag cannot be evaluated. */
 export interface Outcome {
   readonly details: ResolutionDetails
-  readonly enabled: boolean
+  readonly enabled: boolean | undefined
 }

@@ -1,35 +1,58 @@
 import type { Flag } from '../model/flag.js'
+import { environmentOf } from '../model/meaning.js'
 import type { Segment } from '../model/segment.js'
 import { compileFlag, type Evaluate } from './compile.js'
-import { compileSegment, type Predicate } from './conditions.js'
+import { compileWhen, type CompiledWhen } from './conditions.js'
 import { PersistentMap } from './persistent-map.js'
 
 /** What a store says about a document beside the document. `time` is epoch milliseconds of the store's clock. */
 export interface Provenance { version: number, time: number, by: string | null }
 
+// Names of environments may come from callers; a process asks for one, or a few.
+const mostEnvironments = 32
+
 /** A flag of a snapshot. It is compiled for an environment when that is first asked for. */
 export class FlagEntry {
-  readonly #evaluators = new Map<string, Evaluate>()
+  #environment: string | undefined
+  #evaluate: Evaluate | undefined
+  #others: Map<string, Evaluate> | undefined
 
   constructor (readonly key: string, readonly document: Flag, readonly provenance: Provenance) {}
 
+  /** Hot: nearly always the environment last asked for. */
   evaluator (environment: string): Evaluate {
-    let evaluate = this.#evaluators.get(environment)
+    return environment === this.#environment ? this.#evaluate! : this.#switchTo(environment)
+  }
+
+  #switchTo (environment: string): Evaluate {
+    const others = (this.#others ??= new Map())
+    let evaluate = others.get(environment)
     if (evaluate === undefined) {
+      if (others.size === mostEnvironments) others.clear()
       evaluate = compileFlag(this.key, this.document, this.provenance, environment)
-      this.#evaluators.set(environment, evaluate)
+      others.set(environment, evaluate)
     }
-    return evaluate
+    this.#environment = environment
+    return (this.#evaluate = evaluate)
   }
 }
 
 export class SegmentEntry {
-  #predicate: Predicate | undefined
+  #compiled: CompiledWhen | null | undefined
+  #problem: string | undefined
 
   constructor (readonly key: string, readonly document: Segment, readonly provenance: Provenance) {}
 
-  get predicate (): Predicate {
-    return (this.#predicate ??= compileSegment(this.document))
+  /** Null when it holds what this version cannot evaluate. */
+  get compiled (): CompiledWhen | null {
+    if (this.#compiled === undefined) {
+      try {
+        this.#compiled = compileWhen(this.document.when)
+      } catch {
+        this.#compiled = null
+      }
+    }
+    return this.#compiled
   }
 }
 
@@ -38,6 +61,8 @@ export class Snapshot {
   static readonly empty = () => new Snapshot(new PersistentMap(), new PersistentMap())
   readonly #flags: PersistentMap<FlagEntry>
   readonly #segments: PersistentMap<SegmentEntry>
+  #usable: Map<string, boolean> | undefined
+  #answerable: Map<string, Map<string, boolean>> | undefined
 
   constructor (flags: PersistentMap<FlagEntry>, segments: PersistentMap<SegmentEntry>) {
     this.#flags = flags
@@ -52,6 +77,25 @@ export class Snapshot {
     return this.#segments.get(key)
   }
 
+  /** Whether a segment is there and can be evaluated, and so can all that it names: none is missing, cyclic or from a newer version. */
+  isUsable (segment: string): boolean {
+    const known = (this.#usable ??= new Map())
+    return known.get(segment) ?? isSound(segment, (key) => this.segment(key)?.compiled?.segments, known)
+  }
+
+  /** Whether a flag is there and so are all its prerequisites, and theirs, none of them cyclic. */
+  isAnswerable (flag: string, environment: string): boolean {
+    const environments = (this.#answerable ??= new Map())
+    let known = environments.get(environment)
+    if (known === undefined) environments.set(environment, known = new Map())
+    return known.get(flag) ?? isSound(flag, (key) => this.#prerequisites(key, environment), known)
+  }
+
+  #prerequisites (flag: string, environment: string): string[] | undefined {
+    const entry = this.flag(flag)
+    return entry && (environmentOf(entry.document, environment)?.prerequisites ?? []).map(({ flag }) => flag)
+  }
+
   * flags (): IterableIterator<FlagEntry> {
     for (const [, entry] of this.#flags.entries()) yield entry
   }
@@ -63,4 +107,15 @@ export class Snapshot {
   with (flags: ReadonlyMap<string, FlagEntry | undefined>, segments: ReadonlyMap<string, SegmentEntry | undefined>): Snapshot {
     return new Snapshot(this.#flags.with(flags), this.#segments.with(segments))
   }
+}
+
+/** Whether all ways on from a key end, and nothing on them is missing. `known` keeps the answers. */
+function isSound (key: string, next: (key: string) => readonly string[] | undefined, known: Map<string, boolean>): boolean {
+  let sound = known.get(key)
+  if (sound === undefined) {
+    known.set(key, false) // so that a way that comes back here is not sound
+    sound = next(key)?.every((key) => isSound(key, next, known)) ?? false
+    known.set(key, sound)
+  }
+  return sound
 }

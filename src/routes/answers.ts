@@ -18,7 +18,7 @@ export function answer (entry: FlagEntry, subject: Subject, brief: boolean): str
 
 function write ({ enabled, details }: Outcome): { full: string, brief: string } {
   const { value, variant, reason, errorCode, errorMessage, flagMetadata: { cause, rule, environment, version } } = details
-  const common = { enabled, value: value ?? null, variant, reason, errorCode, errorMessage }
+  const common = { enabled: enabled ?? false, value: value ?? null, variant, reason, errorCode, errorMessage }
   return {
     full: JSON.stringify({ ...common, cause, rule, environment, version }).slice(1),
     brief: JSON.stringify({ ...common, environment, version }).slice(1)

@@ -1,0 +1,58 @@
+import type { EvaluationContext } from '../model/context.js'
+
+/** Reads one attribute of a context; undefined or null when it is missing. */
+export type Reader = (context: EvaluationContext) => unknown
+
+/**
+ * Own properties only, looked up whole first, then as a dotted path. A context's prototype is Object.prototype or null, so only
+ * names that every object answers to need to be looked at twice.
+ */
+export function reader (name: string): Reader {
+  const own: Reader = name in Object.prototype
+    ? (context) => Object.hasOwn(context, name) ? context[name] : undefined
+    : (context) => context[name]
+  if (!name.includes('.')) return own
+  const path = name.split('.')
+  return (context) => own(context) ?? follow(context, path)
+}
+
+function follow (value: unknown, path: readonly string[]): unknown {
+  for (const name of path) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name)) return undefined
+    value = (value as Record<string, unknown>)[name]
+  }
+  return value
+}
+
+/** What can be compared as text: a text, a number or boolean in its JSON form, a date as JSON writes it. */
+export function textOf (value: unknown): string | undefined {
+  switch (typeof value) {
+    case 'string': return value
+    case 'number': return Number.isFinite(value) ? String(value) : undefined
+    case 'boolean': return value ? 'true' : 'false'
+    default: return value instanceof Date && !Number.isNaN(value.getTime()) ? value.toISOString() : undefined
+  }
+}
+
+/** Larger than the number of any entry. */
+export const none = 0x3fffffff
+
+/** The first of the lists in which each name stands. */
+export function firstEntries (lists: ReadonlyArray<readonly string[] | undefined>): ReadonlyMap<string, number> {
+  const entries = new Map<string, number>()
+  for (const [index, names = []] of lists.entries()) {
+    for (const name of names) if (!entries.has(name)) entries.set(name, index)
+  }
+  return entries
+}
+
+/** The first entry in which any of the names stands: `value` is a list of names or a single one. Else `none`. */
+export function lowestOf (entries: ReadonlyMap<string, number>, value: unknown): number {
+  if (!Array.isArray(value)) return entries.get(textOf(value) ?? '') ?? none
+  let lowest = none
+  for (let i = 0; i < value.length; i++) {
+    const entry = entries.get(textOf(value[i]) ?? '')
+    if (entry !== undefined && entry < lowest) lowest = entry
+  }
+  return lowest
+}

@@ -1,0 +1,151 @@
+import { BlockList, isIP } from 'node:net'
+import type { SemVer } from 'semver'
+import type { Condition, Operator } from '../model/condition.js'
+import { compilePattern, readMoment, readNumber, readRange, readVersion } from '../model/readings.js'
+import { textOf } from './attributes.js'
+
+/** Whether one value (no list) matches; undefined when it cannot be read as the operator needs. */
+export type Match = (value: unknown) => boolean | undefined
+
+/** How an operator compares. A negative one holds where `match` says false; what cannot be read matches neither way. */
+export interface Comparison { readonly match: Match, readonly negative: boolean }
+
+/** Thrown while compiling what this version cannot evaluate: the rule that holds it does not match as a whole, also under `not`. */
+export class Unevaluable extends Error {}
+
+type Expected = Condition['value']
+type Scalar = string | number | boolean
+type Compile = (expected: Expected, ignoreCase: boolean) => Match
+
+/** All operators that compare; `exists` and `not_exists` look no further than whether the attribute is there. */
+const comparisons: Record<Exclude<Operator, 'exists' | 'not_exists'>, Compile> = {
+  eq: (expected, ignoreCase) => among([scalarOf(expected)], ignoreCase),
+  ne: (expected, ignoreCase) => among([scalarOf(expected)], ignoreCase),
+  in: (expected, ignoreCase) => among(listOf(expected), ignoreCase),
+  not_in: (expected, ignoreCase) => among(listOf(expected), ignoreCase),
+  gt: ordered(readNumber, (actual, expected) => actual > expected),
+  gte: ordered(readNumber, (actual, expected) => actual >= expected),
+  lt: ordered(readNumber, (actual, expected) => actual < expected),
+  lte: ordered(readNumber, (actual, expected) => actual <= expected),
+  contains: textual((actual, expected) => actual.includes(expected)),
+  not_contains: textual((actual, expected) => actual.includes(expected)),
+  starts_with: textual((actual, expected) => actual.startsWith(expected)),
+  ends_with: textual((actual, expected) => actual.endsWith(expected)),
+  matches: pattern,
+  semver_eq: ordered(readVersion, (actual, expected) => compare(actual, expected) === 0),
+  semver_gt: ordered(readVersion, (actual, expected) => compare(actual, expected) > 0),
+  semver_gte: ordered(readVersion, (actual, expected) => compare(actual, expected) >= 0),
+  semver_lt: ordered(readVersion, (actual, expected) => compare(actual, expected) < 0),
+  semver_lte: ordered(readVersion, (actual, expected) => compare(actual, expected) <= 0),
+  before: ordered(readMoment, (actual, expected) => actual < expected),
+  after: ordered(readMoment, (actual, expected) => actual > expected),
+  in_cidr: network
+}
+
+const negatives: ReadonlySet<string> = new Set<Operator>(['ne', 'not_in', 'not_contains'])
+
+export function compileComparison ({ operator, value, ignoreCase = false }: Condition): Comparison {
+  if (!Object.hasOwn(comparisons, operator)) throw new Unevaluable(`this version does not know the operator ${JSON.stringify(operator)}`)
+  return { match: comparisons[operator as keyof typeof comparisons](value, ignoreCase === true), negative: negatives.has(operator) }
+}
+
+function scalarOf (expected: unknown): Scalar {
+  if (typeof expected === 'string' || typeof expected === 'number' || typeof expected === 'boolean') return expected
+  throw unreadable(expected)
+}
+
+function listOf (expected: Expected): Scalar[] {
+  return Array.isArray(expected) ? expected.map(scalarOf) : [scalarOf(expected)]
+}
+
+function unreadable (expected: unknown): Unevaluable {
+  return new Unevaluable(`this version cannot compare with ${JSON.stringify(expected)}`)
+}
+
+/** One of these: the same number when either side is one, else the same text. A boolean is its text and never a number. */
+function among (expected: readonly Scalar[], ignoreCase: boolean): Match {
+  const fold = (text: string) => ignoreCase ? text.toLowerCase() : text
+  const texts = new Set(expected.filter((value) => typeof value !== 'number').map((value) => fold(String(value))))
+  const numbers = new Set(expected.filter((value) => typeof value === 'number'))
+  const numbersAndNumericTexts = new Set(expected.map(readNumber))
+  return (value) => {
+    if (typeof value === 'number') return Number.isFinite(value) ? numbersAndNumericTexts.has(value) : undefined
+    const text = textOf(value)
+    if (text === undefined) return undefined
+    if (texts.has(fold(text))) return true
+    if (numbers.size === 0) return false
+    const number = readNumber(value)
+    return number !== undefined && numbers.has(number)
+  }
+}
+
+/** Both sides read the same way, and compared. */
+function ordered<T> (read: (value: unknown) => T | undefined, holds: (actual: T, expected: T) => boolean): Compile {
+  return (value) => {
+    const expected = read(value)
+    if (expected === undefined) throw unreadable(value)
+    return (value) => {
+      const actual = read(value)
+      return actual === undefined ? undefined : holds(actual, expected)
+    }
+  }
+}
+
+function compare (actual: SemVer, expected: SemVer): number {
+  return actual.compare(expected) // build metadata is no part of the order
+}
+
+/** Any of the texts. */
+function textual (holds: (actual: string, expected: string) => boolean): Compile {
+  return (value, ignoreCase) => {
+    const fold = (text: string) => ignoreCase ? text.toLowerCase() : text
+    const expected = textsOf(value).map(fold)
+    return (value) => {
+      const text = readText(value)
+      if (text === undefined) return undefined
+      const actual = fold(text)
+      for (let i = 0; i < expected.length; i++) if (holds(actual, expected[i]!)) return true
+      return false
+    }
+  }
+}
+
+/** A text, or a date as JSON writes it: numbers and booleans have no beginning and no end. */
+function readText (value: unknown): string | undefined {
+  return typeof value === 'string' ? value : typeof value === 'object' ? textOf(value) : undefined
+}
+
+function textsOf (expected: Expected): string[] {
+  return listOf(expected).map((value) => {
+    if (typeof value !== 'string') throw unreadable(expected)
+    return value
+  })
+}
+
+function pattern (expected: Expected, ignoreCase: boolean): Match {
+  const patterns = textsOf(expected).map((text) => {
+    try {
+      return compilePattern(text, ignoreCase)
+    } catch {
+      throw unreadable(expected)
+    }
+  })
+  return (value) => {
+    const text = readText(value)
+    return text === undefined ? undefined : patterns.some((pattern) => pattern.test(text))
+  }
+}
+
+/** In any of the ranges. An IPv4 address mapped into IPv6 is that IPv4 address. */
+function network (expected: Expected): Match {
+  const ranges = new BlockList()
+  for (const text of listOf(expected)) {
+    const range = readRange(text)
+    if (range === undefined) throw unreadable(expected)
+    ranges.addSubnet(range.address, range.prefix, range.family)
+  }
+  return (value) => {
+    const version = typeof value === 'string' ? isIP(value) : 0
+    return version === 0 ? undefined : ranges.check(value as string, version === 4 ? 'ipv4' : 'ipv6')
+  }
+}

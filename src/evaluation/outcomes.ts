@@ -1,0 +1,43 @@
+import type { Flag } from '../model/flag.js'
+import type { JsonValue } from '../model/json.js'
+import { offVariantOf, variantsOf } from '../model/meaning.js'
+import type { Cause, Outcome, Reason } from './details.js'
+import type { Provenance } from './snapshot.js'
+
+/** Makes an outcome: frozen, and made once for each answer a flag can give. Throws when the flag has no such variant. */
+export type Answer = (variant: string | undefined, reason: Reason, cause: Cause) => Outcome
+
+/** The answers of a flag in an environment; with `rule`, those that a rule gives. */
+export function answersOf (flag: Flag, { version }: Provenance, environment: string): (rule?: string) => Answer {
+  const variants = variantsOf(flag)
+  const offVariant = offVariantOf(flag)
+  return (rule) => (variant, reason, cause) => {
+    const value = variant === undefined ? undefined : variants.get(variant)
+    if (value === undefined) throw new Error(variant === undefined ? 'the flag does not say which variant to serve' : `the flag has no variant ${variant}`)
+    return Object.freeze({
+      enabled: typeof value === 'boolean' ? value : variant !== offVariant || cause === 'split',
+      details: Object.freeze({
+        value: deepFreeze(value),
+        variant,
+        reason,
+        flagMetadata: Object.freeze({ ...flag.metadata, cause, ...(rule !== undefined && { rule }), environment, version })
+      })
+    })
+  }
+}
+
+/** The answer of a flag that cannot be evaluated: whoever asks is given their own default. */
+export function failureOf (error: unknown): Outcome {
+  return {
+    enabled: undefined,
+    details: { value: undefined, reason: 'ERROR', errorCode: 'GENERAL', errorMessage: error instanceof Error ? error.message : String(error), flagMetadata: {} }
+  }
+}
+
+function deepFreeze (value: JsonValue): JsonValue {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    for (const part of Object.values(value)) deepFreeze(part)
+    Object.freeze(value)
+  }
+  return value
+}
