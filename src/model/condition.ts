@@ -18,7 +18,7 @@ const Scalar = Type.Union([Type.String(), Type.Number(), Type.Boolean()], { desc
 export const Condition = Type.Object({
   attribute: Type.String({ minLength: 1, maxLength: 200, description: 'the name of an attribute of the context, or a dotted path into one' }),
   operator: Operator,
-  value: Type.Optional(Type.Union([Scalar, Type.Array(Scalar)], { description: 'what to compare with: a text, a number, true, false, or a list of these where the operator takes one' })),
+  value: Type.Optional(Type.Union([Scalar, Type.Array(Scalar)], { description: 'a text, a number, true, false, or a list of these where the operator takes one' })),
   ignoreCase: Type.Optional(Type.Boolean({ description: 'true to compare texts without regard to case' }))
 }, { additionalProperties: false, description: 'a condition such as { "attribute": "plan", "operator": "in", "value": ["pro"] }' })
 export type Condition = Omit<Static<typeof Condition>, 'operator'> & { operator: Operator }

@@ -7,5 +7,5 @@ import Type from 'typebox'
 export const DateTime = (what: string) => Type.String({
   format: 'date-time',
   pattern: '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:[0-5]\\d(?:\\.\\d+)?(?:Z|[+-]\\d{2}:\\d{2})$',
-  description: `${what}: a date and time with its zone, such as "2027-01-31T08:00:00Z"`
+  description: `a date and time with its zone, such as "2027-01-31T08:00:00Z": ${what}`
 })

@@ -33,12 +33,25 @@ interface Schema {
 type Definitions = Record<string, Schema>
 type Fields = Record<string, unknown>
 
+/** So many faults of one value are told one by one; of more, that there are more. */
+const most = 1000
+
 /**
  * Everything that keeps a value from fitting a schema, with the place of each and how to mend it; an empty list when it fits.
  * TypeBox's own errors stop at eight and tell of every branch of a union; this follows the one branch that was meant.
  */
 export function faultsOf (schema: TSchema, value: unknown): Fault[] {
-  return [...walk(schema as Schema, value, '', {})]
+  return bounded(walk(schema as Schema, value, '', {}), { kind: 'wrong', path: '', message: 'has more fields to mend than are told here' })
+}
+
+/** The first 1,000 of the details, and `more` if there are more. */
+export function bounded<Detail> (details: Iterable<Detail>, more: Detail): Detail[] {
+  const told: Detail[] = []
+  for (const detail of details) {
+    if (told.length === most) return [...told, more]
+    told.push(detail)
+  }
+  return told
 }
 
 function * walk (given: Schema, value: unknown, path: string, outer: Definitions): Generator<Fault> {
@@ -66,15 +79,21 @@ function * walkObject (schema: Schema, object: Fields, path: string, definitions
     return
   }
   const patterns = Object.entries(patternProperties).map(([source, schema]) => ({ source, pattern: new RegExp(source, 'u'), schema }))
+  const slips = new Set<string>()
   for (const name of names) {
     const place = pointer(path, name)
     const field = Object.hasOwn(properties, name) ? properties[name] : patterns.find(({ pattern }) => pattern.test(name))?.schema
     if (field !== undefined) yield * walk(field, object[name], place, definitions)
-    else if (additionalProperties === false) yield patterns[0] === undefined ? unknownField(place, name, properties) : badName(place, name, patterns[0].source)
-    else if (additionalProperties !== true) yield * walk(additionalProperties, object[name], place, definitions)
+    else if (additionalProperties === false && patterns[0] !== undefined) yield badName(place, name, patterns[0].source)
+    else if (additionalProperties === false) {
+      const slip = nearest(name, Object.keys(properties).filter((known) => !Object.hasOwn(object, known)))
+      if (slip !== undefined) slips.add(slip)
+      // A slip in a field that must be there is one fault, and not one that a reader may ignore.
+      yield { kind: slip !== undefined && required.includes(slip) ? 'wrong' : 'unknown', path: place, message: unknownField(slip, properties) }
+    } else if (additionalProperties !== true) yield * walk(additionalProperties, object[name], place, definitions)
   }
   for (const name of required) {
-    if (!Object.hasOwn(object, name) || object[name] === undefined) {
+    if (!names.includes(name) && !slips.has(name)) {
       yield { kind: 'missing', path: pointer(path, name), message: `is missing; it ${mustBe(follow(properties[name]!, definitions))}` }
     }
   }
@@ -122,10 +141,8 @@ function follow (schema: Schema, definitions: Definitions): Schema {
   return schema.$ref === undefined ? schema : (schema.$defs?.[schema.$ref] ?? definitions[schema.$ref]!)
 }
 
-function unknownField (path: string, name: string, properties: Record<string, Schema>): Fault {
-  const names = Object.keys(properties)
-  const hint = didYouMean(name, names) || `; there are ${names.join(', ')}`
-  return { kind: 'unknown', path, message: `is not a field known here${hint}` }
+function unknownField (slip: string | undefined, properties: Record<string, Schema>): string {
+  return `is not a field known here; ${slip === undefined ? `there are ${Object.keys(properties).join(', ')}` : `did you mean "${slip}"?`}`
 }
 
 function badName (path: string, name: string, pattern: string): Fault {

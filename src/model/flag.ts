@@ -69,7 +69,7 @@ export const Flag = Type.Object({
   offVariant: Type.Optional(Key),
   ...deciding,
   environments: Type.Optional(Type.Record(Key, Environment, { maxProperties: 1000, additionalProperties: false, description: 'an object of environment name to its settings' })),
-  version: Type.Optional(Type.Integer({ minimum: 0, description: 'the version that this change applies to' })),
+  version: Type.Optional(Type.Integer({ minimum: 0, description: 'a whole number: the version that this change applies to' })),
   createdAt: Type.Optional(Type.String()),
   updatedAt: Type.Optional(Type.String()),
   updatedBy: Type.Optional(Type.String())

@@ -5,11 +5,10 @@ const notInherited = `(?!(?:${Object.getOwnPropertyNames(Object.prototype).join(
 const pattern = `^${notInherited}[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$`
 const form = new RegExp(pattern)
 
+export const keyDescription = 'a key of 1 to 100 letters, digits, ".", "_", ":" or "-", beginning with a letter or digit, and no name that every JavaScript object has, such as "constructor"'
+
 /** What flags, segments, environments and variants may be called. */
-export const Key = Type.String({
-  pattern,
-  description: 'a key of 1 to 100 letters, digits, ".", "_", ":" or "-", beginning with a letter or digit, and no name that every JavaScript object has, such as "constructor"'
-})
+export const Key = Type.String({ pattern, description: keyDescription })
 export type Key = Static<typeof Key>
 
 export function isKey (value: unknown): value is Key {
@@ -19,5 +18,5 @@ export function isKey (value: unknown): value is Key {
 /** What an entry of a flag's metadata may be called. */
 export const MetadataName = Type.String({
   pattern: `^${notInherited}[^\\u0000-\\u001f]{1,100}$`,
-  description: 'a name of 1 to 100 characters, and none that every JavaScript object has, such as "constructor"'
+  description: '1 to 100 characters, none of them a control character, and no name that every JavaScript object has, such as "constructor"'
 })

@@ -3,7 +3,7 @@ export function nearest (written: string, names: Iterable<string>): string | und
   const plain = (name: string) => name.toLowerCase().replaceAll(/[-_ ]/g, '')
   const target = plain(written.slice(0, 100))
   let best: string | undefined
-  let least = Math.max(1, Math.floor(target.length / 3)) + 1
+  let least = (target.length < 3 ? 0 : Math.max(1, Math.floor(target.length / 3))) + 1 // in two letters, one is too much to be a slip
   for (const name of names) {
     const distance = edits(target, plain(name), least)
     if (distance < least) [best, least] = [name, distance]

@@ -7,7 +7,7 @@ export const Segment = Type.Object({
   key: Type.Optional(Key),
   description: Type.Optional(Type.String({ maxLength: 10_000, description: 'a text of at most 10,000 characters' })),
   when: When,
-  version: Type.Optional(Type.Integer({ minimum: 0, description: 'the version that this change applies to' })),
+  version: Type.Optional(Type.Integer({ minimum: 0, description: 'a whole number: the version that this change applies to' })),
   createdAt: Type.Optional(Type.String()),
   updatedAt: Type.Optional(Type.String()),
   updatedBy: Type.Optional(Type.String())

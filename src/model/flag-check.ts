@@ -1,0 +1,81 @@
+import type { ErrorDetail } from '../errors.js'
+import { decidingFields, type Environment, type Flag } from './flag.js'
+import { jsonTypeOf, pointer } from './json.js'
+import { isBoolean, offVariantOf, variantsOf } from './meaning.js'
+import { prerequisiteCycle, settingsOf, type Others } from './references.js'
+import { checkServe } from './serve-check.js'
+import { checkMeant, checkNamed, checkValues, example, listed, type Subject } from './variant-check.js'
+import { checkWhen, type Sound } from './when-check.js'
+
+type Details = Generator<ErrorDetail>
+
+/** What the schema cannot say of a flag. */
+export function * checkFlagMeaning (key: string, flag: Flag, others: Others, sound: Sound): Details {
+  const variants = sound('/variants') ? variantsOf(flag) : undefined
+  const subject: Subject = { key, flag, variants, others, sound }
+  if (flag.key !== undefined && flag.key !== key && sound('/key')) yield { path: '/key', message: `must be "${key}", the key it is stored under, or left out` }
+  if (sound('/variants') && flag.variants !== undefined) yield * checkValues(flag.variants)
+  if (sound('/offVariant')) {
+    const off = offVariantOf(flag)
+    if (off !== undefined) yield * checkNamed(subject, off, '/offVariant')
+    else if (variants !== undefined) yield { path: '/offVariant', message: `is missing; say which is served when nothing else is: ${listed(variants.keys())}` }
+  }
+  if (flag.environments !== undefined) {
+    if (jsonTypeOf(flag.environments) !== 'object') return
+    for (const field of decidingFields) {
+      // `enabled` beside environments is the kill switch over all of them.
+      if (field === 'enabled' || flag[field] === undefined) continue
+      yield { path: `/${field}`, message: `must not stand beside environments; say it in each of them, such as /environments/production/${field}` }
+    }
+  }
+  for (const { environment, settings, path } of settingsOf(flag)) {
+    if (jsonTypeOf(settings) !== 'object') continue
+    yield * checkPrerequisites(subject, settings, path, environment)
+    for (const [target, place] of items(settings.targets, `${path}/targets`)) {
+      if (sound(place)) yield * checkMeant(subject, target.variant, `${place}/variant`)
+    }
+    yield * checkRules(subject, settings, path)
+    yield * checkElse(subject, settings, path)
+    const control = settings.experiment?.control
+    if (control !== undefined && sound(`${path}/experiment`)) yield * checkNamed(subject, control, `${path}/experiment/control`)
+  }
+}
+
+function * checkPrerequisites ({ key, others, sound }: Subject, settings: Environment, path: string, environment: string | undefined): Details {
+  for (const [{ flag: needed, variant }, place] of items(settings.prerequisites, `${path}/prerequisites`)) {
+    if (!sound(place)) continue
+    const cycle = prerequisiteCycle(key, needed, environment, others)
+    if (cycle !== undefined) {
+      yield { path: `${place}/flag`, message: `leads back to this flag (${cycle.join(' → ')}); leave one of these prerequisites out` }
+      continue
+    }
+    const flag = others.flag(needed)
+    if (flag === undefined) yield { path: `${place}/flag`, message: `there is no flag "${needed}"; create it first` }
+    else yield * checkMeant({ flag, variants: variantsOf(flag) }, variant, `${place}/variant`)
+  }
+}
+
+function * checkRules (subject: Subject, settings: Environment, path: string): Details {
+  for (const [rule, place] of items(settings.rules, `${path}/rules`)) {
+    yield * checkWhen(rule.when, `${place}/when`, subject.others, subject.sound)
+    if (!subject.sound(`${place}/serve`)) continue
+    if (rule.serve !== undefined) yield * checkServe(subject, rule.serve, `${place}/serve`)
+    else if (!isBoolean(subject.flag)) yield { path: `${place}/serve`, message: `is missing; say what those whom the rule matches get, such as ${example(subject)}` }
+  }
+}
+
+/** What everyone else gets: may be left out only where nobody else is spoken of and `on` can be meant. */
+function * checkElse (subject: Subject, settings: Environment, path: string): Details {
+  const { serve, targets, rules } = settings
+  if (!subject.sound(`${path}/serve`)) return
+  if (serve !== undefined) yield * checkServe(subject, serve, `${path}/serve`)
+  else if (!isBoolean(subject.flag) || [targets, rules].some((list) => Array.isArray(list) && list.length > 0)) {
+    yield { path: `${path}/serve`, message: `is missing; say what everyone else gets, such as ${example(subject)}` }
+  }
+}
+
+/** The objects of a list with their places; nothing when it is no list. */
+function * items<T extends object> (list: readonly T[] | undefined, path: string): Generator<[T, string]> {
+  if (!Array.isArray(list)) return
+  for (const [index, item] of list.entries()) if (jsonTypeOf(item) === 'object') yield [item, pointer(path, index)]
+}
