@@ -5,6 +5,7 @@ import { isKey } from './model/key.js'
 import type { Segment } from './model/segment.js'
 import { nearest } from './nearest.js'
 import type { ContextFunction, HeaderNames } from './request-context.js'
+import type { EvaluationOptions } from './routes/evaluation.js'
 import type { Store } from './store/store.js'
 import { parseRange, type Trust } from './trust.js'
 
@@ -29,6 +30,8 @@ export interface FlagsOptions {
   bootstrap?: { flags: Record<string, Flag>, segments?: Record<string, Segment> }
   /** Milliseconds without contact to the store until the status is STALE; default 5,000. */
   staleAfter?: number
+  /** Registers the evaluation routes; left out, there are none. */
+  evaluation?: EvaluationOptions
 }
 
 /** The options, checked, with defaults in place. */
@@ -41,6 +44,7 @@ export interface Settings {
   context?: ContextFunction
   bootstrap?: FlagsOptions['bootstrap']
   staleAfter: number
+  evaluation?: EvaluationOptions
 }
 
 /** What each option must be; a check answers with false, or with a sentence that tells more. */
@@ -53,7 +57,8 @@ const checks: { [Name in keyof Required<FlagsOptions>]: { must: string, check: (
   trust: { must: '"local", "all", false, a list of addresses and CIDR ranges such as ["10.0.0.0/8"], or a function of the socket', check: checkTrust },
   context: { must: 'a function that takes the request and returns a context such as { targetingKey: "alice" }', check: (value) => typeof value === 'function' },
   bootstrap: { must: 'an object such as { flags: { "new-checkout": { enabled: true } } }', check: (value) => isObject(value) && isObject(value.flags) && (value.segments === undefined || isObject(value.segments)) },
-  staleAfter: { must: 'a number of milliseconds, more than 0', check: (value) => typeof value === 'number' && value > 0 && Number.isFinite(value) }
+  staleAfter: { must: 'a number of milliseconds, more than 0', check: (value) => typeof value === 'number' && value > 0 && Number.isFinite(value) },
+  evaluation: { must: 'an object such as { prefix: "/feature", tokens: { backend: process.env.TOKEN } }', check: (value) => checkRoutes(value, 'evaluation', ['prefix', 'tokens', 'browserTokens', 'identity']) }
 }
 
 /** The one check. Throws an INVALID_OPTION that says what was given and what is allowed, and never shows what may be a secret. */
@@ -66,17 +71,19 @@ export function checkOptions (options: FlagsOptions): Settings {
     if (answer !== true) throw new errors.INVALID_OPTION(`fastify-flags: the option ${name} must be ${must}${answer === false ? `, not ${describe(value, name)}` : `; ${answer}`}`)
   }
   checkTogether(options)
-  const { store, redis, namespace = 'flags', environment = 'production', headers, trust = 'local', context, bootstrap, staleAfter = 5000 } = options
-  return { store: chooseStore(store, redis), namespace, environment, headers: nameHeaders(headers), trust, context, bootstrap, staleAfter }
+  const { store, redis, namespace = 'flags', environment = 'production', headers, trust = 'local', context, bootstrap, staleAfter = 5000, evaluation } = options
+  return { store: chooseStore(store, redis), namespace, environment, headers: nameHeaders(headers), trust, context, bootstrap, staleAfter, evaluation }
 }
 
 function refuseUnknown (name: string): never {
   const names = Object.keys(checks)
-  const meant = nearest(name, names)
-  const hint = name === 'prefix'
-    ? 'the plugin itself has no routes; give admin.prefix or evaluation.prefix'
-    : meant === undefined ? `there are ${names.join(', ')}` : `did you mean ${meant}?`
+  const hint = name === 'prefix' ? 'the plugin itself has no routes; give evaluation.prefix' : suggest(name, names)
   throw new errors.INVALID_OPTION(`fastify-flags: there is no option ${name}; ${hint}`)
+}
+
+function suggest (name: string, names: string[]): string {
+  const meant = nearest(name, names)
+  return meant === undefined ? `there are ${names.join(', ')}` : `did you mean ${meant}?`
 }
 
 function checkTogether (options: FlagsOptions): void {
@@ -158,6 +165,15 @@ function checkTrust (value: unknown): boolean | string {
   if (!Array.isArray(value)) return false
   const wrong = value.find((range) => typeof range !== 'string' || parseRange(range) === undefined)
   return wrong === undefined || `${describe(wrong, 'trust')} is neither an address nor a CIDR range`
+}
+
+/** Of a route group only the names and the prefix; the rest is its own to check. */
+function checkRoutes (value: unknown, group: string, names: string[]): boolean | string {
+  if (!isObject(value)) return false
+  const unknown = Object.keys(value).find((name) => !names.includes(name))
+  if (unknown !== undefined) return `there is no ${group}.${unknown}; ${suggest(unknown, names)}`
+  const { prefix } = value
+  return prefix === undefined || (typeof prefix === 'string' && /^(\/.*[^/])?$/.test(prefix)) || `${group}.prefix must begin with a slash and not end with one, such as "/${group}"`
 }
 
 function isObject (value: unknown): value is Record<string, unknown> {

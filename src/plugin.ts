@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { Admin } from './admin.js'
-import { errors } from './errors.js'
+import { errors, type FlagsError } from './errors.js'
 import { Flags, type FlagKey } from './flags.js'
 import type { EvaluationContext } from './model/context.js'
 import { openStore } from './open-store.js'
@@ -10,6 +10,7 @@ import { keepLog, logLateStart } from './plugin-log.js'
 import { Replica } from './replica.js'
 import { callContext, readHeaders } from './request-context.js'
 import { guardRoute, refuseUnguarded, type RouteFlag } from './route-guard.js'
+import { evaluationRoutes } from './routes/evaluation.js'
 import { compileTrust } from './trust.js'
 
 declare module 'fastify' {
@@ -52,6 +53,17 @@ const flagsPlugin: FastifyPluginAsync<FlagsOptions> = async (app, options) => {
   keepLog(app.log, replica, settings)
   await replica.start()
   logLateStart(app.log, replica, settings)
+
+  if (settings.evaluation !== undefined) await addRoutes(app, 'evaluation', evaluationRoutes, settings.evaluation)
+}
+
+async function addRoutes<Options extends { prefix?: string }> (app: FastifyInstance, option: string, routes: FastifyPluginAsync<Options>, options: Options): Promise<void> {
+  try {
+    await app.register(routes, options)
+  } catch (error) {
+    if ((error as FlagsError).code !== 'FST_ERR_DUPLICATED_ROUTE') throw error
+    throw new errors.INVALID_OPTION(`fastify-flags: a route of the option ${option} is taken: ${(error as Error).message}; give another ${option}.prefix`)
+  }
 }
 
 function hasRoutes (app: FastifyInstance): boolean {
