@@ -1,6 +1,6 @@
 // The plugin
 export { default } from './plugin.js'
-export type { FlagsOptions, RedisOption } from './options.js'
+export type { FlagsOptions } from './options.js'
 export type { ContextFunction } from './request-context.js'
 export type { RouteFlag } from './route-guard.js'
 export type { Trust } from './trust.js'

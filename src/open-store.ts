@@ -1,9 +1,15 @@
+import type { FastifyBaseLogger } from 'fastify'
 import type { Settings } from './options.js'
 import { MemoryStore } from './store/memory.js'
+import { RedisStore } from './store/redis.js'
 import type { Store } from './store/store.js'
 
-export function openStore ({ store }: Settings): Store {
+/** The store that the options ask for; nothing waits for its connection. An app's own store is closed with the app too. */
+export function openStore ({ store, namespace }: Settings, log: FastifyBaseLogger): Store {
   if (!('kind' in store)) return store
-  if (store.kind === 'memory') return new MemoryStore()
-  throw new Error(`no ${store.kind} store yet`)
+  switch (store.kind) {
+    case 'memory': return new MemoryStore()
+    case 'redis': return new RedisStore({ redis: store.redis, namespace, warn: (message) => { log.warn(`fastify-flags: ${message}`) } })
+    case 'file': throw new Error('no file store yet')
+  }
 }

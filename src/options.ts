@@ -1,4 +1,3 @@
-import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import { errors } from './errors.js'
 import type { Flag } from './model/flag.js'
 import { isKey } from './model/key.js'
@@ -6,16 +5,15 @@ import type { Segment } from './model/segment.js'
 import { nearest } from './nearest.js'
 import type { ContextFunction, HeaderNames } from './request-context.js'
 import type { EvaluationOptions } from './routes/evaluation.js'
+import type { RedisConnection } from './store/redis-connection.js'
 import type { Store } from './store/store.js'
 import { parseRange, type Trust } from './trust.js'
-
-/** An app's own client (`app.redis` of @fastify/redis, ioredis, Cluster), which is duplicated and never used itself; or how to connect: a URL, or what @fastify/redis and ioredis take. */
-export type RedisOption = string | Redis | Cluster | { client: Redis | Cluster } | RedisOptions & { url?: string }
 
 export interface FlagsOptions {
   /** Where flags are kept: any Store, `'memory'`, or `{ file }`, the path of a JSON file. Default: Redis if `redis` is given, else memory. */
   store?: Store | 'memory' | { file: string }
-  redis?: RedisOption
+  /** The app's `fastify.redis`, an ioredis client or Cluster, none of which is used itself; or how to connect: a URL, or what ioredis and @fastify/redis take. */
+  redis?: RedisConnection
   /** Keeps sets of flags apart in one Redis; default `flags`. */
   namespace?: string
   /** Which environment's flags are served; default `production`. */
@@ -36,7 +34,7 @@ export interface FlagsOptions {
 
 /** The options, checked, with defaults in place. */
 export interface Settings {
-  store: Store | { kind: 'memory', given: boolean } | { kind: 'file', file: string } | { kind: 'redis', client: Redis | Cluster } | { kind: 'redis', url?: string, options: RedisOptions }
+  store: Store | { kind: 'memory', given: boolean } | { kind: 'file', file: string } | { kind: 'redis', redis: RedisConnection }
   namespace: string
   environment: string
   headers: HeaderNames
@@ -96,15 +94,10 @@ function checkTogether (options: FlagsOptions): void {
   if (context !== undefined && trust !== undefined) refuse('the option trust says whose identity headers count, but with context no header is read; give one of them')
 }
 
-function chooseStore (store: FlagsOptions['store'], redis: RedisOption | undefined): Settings['store'] {
+function chooseStore (store: FlagsOptions['store'], redis: RedisConnection | undefined): Settings['store'] {
   if (store === 'memory') return { kind: 'memory', given: true }
   if (store !== undefined) return 'file' in store ? { kind: 'file', file: store.file } : store
-  if (redis === undefined) return { kind: 'memory', given: false }
-  if (typeof redis === 'string') return { kind: 'redis', url: redis, options: {} }
-  if (isClient(redis)) return { kind: 'redis', client: redis }
-  if ('client' in redis) return { kind: 'redis', client: redis.client }
-  const { url, ...options } = redis
-  return { kind: 'redis', url, options }
+  return redis === undefined ? { kind: 'memory', given: false } : { kind: 'redis', redis }
 }
 
 function nameHeaders (headers: FlagsOptions['headers'] = {}): HeaderNames {
@@ -123,31 +116,25 @@ function isFile (value: unknown): boolean {
   return isObject(value) && typeof value.file === 'string' && value.file !== '' && Object.keys(value).length === 1
 }
 
-function isClient (value: unknown): value is Redis | Cluster {
-  return isObject(value) && typeof value.duplicate === 'function' && typeof value.status === 'string'
-}
-
+// The Redis store takes the forms apart; this is what would otherwise be taken for something else, or not looked at.
 function checkRedis (value: unknown): boolean | string {
-  if (typeof value === 'string') return isRedisUrl(value) || 'the text given is no redis:// or rediss:// URL'
+  if (typeof value === 'string') return isRedisUrl(value) || 'the text given is no URL that begins with redis:// or rediss://'
   if (!isObject(value)) return false
   if (isClient(value)) return true
-  if (typeof value.sendCommand === 'function') return 'what is given is a client of another package; give one of ioredis, or { url }'
-  const named = Object.keys(value).filter((name) => isClient(value[name]))
-  if ('client' in value) {
-    if (!isClient(value.client)) return 'its client is no ioredis client or Cluster'
-    const others = Object.keys(value).filter((name) => name !== 'client')
-    return others.length === 0 || `beside client there is ${others.join(', ')}, which would be ignored: the client is duplicated, and closing it is up to you`
-  }
-  if (named.length > 0) return `it holds named clients; give one of them, such as app.redis.${named[0]}`
-  if ('namespace' in value) return 'redis.namespace names a client of @fastify/redis; give that client, or to keep sets of flags apart the option namespace'
+  if (typeof value.sendCommand === 'function') return 'what is given is a client of another package than ioredis; give { url }'
   if ('closeClient' in value) return 'redis.closeClient means nothing here: what the plugin opens it closes, and nothing else'
-  if (!('url' in value)) return true
-  if (value.url === undefined) return 'redis.url is undefined; is the environment variable set?'
-  return (typeof value.url === 'string' && isRedisUrl(value.url)) || 'redis.url is no redis:// or rediss:// URL'
+  if ('client' in value && !isClient(value.client)) return 'redis.client is no ioredis client or Cluster'
+  if (typeof value.namespace === 'string') return 'redis.namespace names a client of @fastify/redis; give that client, or to keep sets of flags apart the option namespace'
+  if ('url' in value && value.url === undefined) return 'redis.url is undefined; is the environment variable set?'
+  return !('url' in value) || isRedisUrl(value.url) || 'redis.url is no URL that begins with redis:// or rediss://'
 }
 
-function isRedisUrl (text: string): boolean {
-  return /^rediss?:\/\//i.test(text) && URL.canParse(text)
+function isClient (value: unknown): boolean {
+  return isObject(value) && ('defineCommand' in value || value.isCluster === true)
+}
+
+function isRedisUrl (value: unknown): boolean {
+  return typeof value === 'string' && (value.startsWith('/') || (/^rediss?:\/\//i.test(value) && URL.canParse(value)))
 }
 
 function checkHeaders (value: unknown): boolean | string {

@@ -35,7 +35,7 @@ const flagsPlugin: FastifyPluginAsync<FlagsOptions> = async (app, options) => {
   if (Object.hasOwn(app, registered)) throw new errors.ALREADY_REGISTERED()
   app.decorate(registered, true)
 
-  const replica = new Replica({ store: openStore(settings), staleAfter: settings.staleAfter })
+  const replica = new Replica({ store: openStore(settings, app.log), staleAfter: settings.staleAfter })
   app.addHook('onClose', () => replica.close())
 
   const { environment, context, headers, trust } = settings

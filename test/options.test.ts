@@ -1,9 +1,10 @@
 import Fastify from 'fastify'
+import type { Redis } from 'ioredis'
 import t from 'tap'
 import flags, { MemoryStore, type FlagsOptions } from '../src/index.js'
 import { checkOptions } from '../src/options.js'
 
-const client = { status: 'ready', duplicate () { return this } }
+const client = { defineCommand () {}, duplicate () { return this } }
 
 function refusal (options: unknown): string {
   try {
@@ -33,10 +34,9 @@ t.test('each form of store and redis is understood', async (t) => {
   t.equal(checkOptions({ store }).store, store)
   t.same(checkOptions({ store: 'memory' }).store, { kind: 'memory', given: true })
   t.same(checkOptions({ store: { file: 'flags.json' } }).store, { kind: 'file', file: 'flags.json' })
-  t.same(checkOptions({ redis: 'rediss://localhost' }).store, { kind: 'redis', url: 'rediss://localhost', options: {} })
-  t.same(checkOptions({ redis: { url: 'redis://localhost', db: 2 } }).store, { kind: 'redis', url: 'redis://localhost', options: { db: 2 } })
-  t.same(checkOptions({ redis: { host: 'cache', port: 6380 } }).store, { kind: 'redis', url: undefined, options: { host: 'cache', port: 6380 } })
-  for (const redis of [client, { client }]) t.match(checkOptions({ redis } as unknown as FlagsOptions).store, { kind: 'redis', client })
+  for (const redis of ['rediss://localhost', { url: 'redis://localhost', db: 2 }, { host: 'cache', port: 6380 }, client as unknown as Redis, { client: client as unknown as Redis }]) {
+    t.same(checkOptions({ redis }).store, { kind: 'redis', redis })
+  }
 })
 
 t.test('a wrong option is refused with what was given and what is allowed', async (t) => {
@@ -67,12 +67,11 @@ t.test('a wrong option is refused with what was given and what is allowed', asyn
     [{ staleAfter: 0 }, /not 0/], [{ staleAfter: NaN }, /not NaN/], [{ staleAfter: Infinity }, /staleAfter/],
     [{ redis: 6379 }, /option redis must be a client/],
     [{ redis: null }, /not null/],
-    [{ redis: 'localhost:6379' }, /no redis:\/\/ or rediss:\/\/ URL/],
+    [{ redis: 'localhost:6379' }, /the text given is no URL that begins with redis/],
+    [{ redis: { url: 'http://localhost' } }, /redis\.url is no URL/],
+    [{ redis: { client: {} } }, /redis\.client is no ioredis client/],
     [{ redis: { url: undefined } }, /redis\.url is undefined; is the environment variable set/],
-    [{ redis: { url: 'http://localhost' } }, /redis\.url is no redis/],
-    [{ redis: { cache: client, queue: client } }, /named clients; give one of them, such as app\.redis\.cache/],
-    [{ redis: { client: {} } }, /its client is no ioredis client/],
-    [{ redis: { client, closeClient: true } }, /beside client there is closeClient/],
+    [{ redis: { client, closeClient: true } }, /closeClient means nothing here/],
     [{ redis: { url: 'redis://localhost', namespace: 'cache' } }, /names a client of @fastify\/redis/],
     [{ redis: { url: 'redis://localhost', closeClient: true } }, /closeClient means nothing here/],
     [{ redis: { sendCommand () {}, duplicate () {}, isOpen: true } }, /client of another package/],
@@ -95,15 +94,15 @@ t.test('an option that does not exist is refused with the one that was probably 
   t.match(refusal({ prefix: '/flags' }), /give evaluation\.prefix/)
 })
 
-t.test('no refusal shows what may be a secret', async (t) => {
-  for (const redis of ['redis:/user:hunter2@host', { url: 'http://user:hunter2@host' }, { url: ['hunter2'] }, { url: 'redis://host', password: 'hunter2', namespace: 'x' }, ['hunter2']]) {
-    t.not(refusal({ redis }), 'accepted')
-    t.notMatch(refusal({ redis }), 'hunter2')
+t.test('a wrong option fails the start of the app, and no refusal shows what may be a secret', async (t) => {
+  for (const options of [
+    { enviroment: 'staging' }, { redis: 'redis:/user:hunter2@host' }, { redis: 'user:hunter2@host' }, { redis: { url: 'http://user:hunter2@host' } },
+    { redis: { url: ['hunter2'] } }, { redis: { url: 'redis://host', password: 'hunter2', namespace: 'x' } }, { redis: ['hunter2'] }, { redis: { client: {} } }
+  ]) {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    const error = await Promise.resolve(app.register(flags, options as FlagsOptions)).then(() => undefined, (error: unknown) => error)
+    t.match(error, { code: 'FST_FLAGS_INVALID_OPTION' }, JSON.stringify(options))
+    t.notMatch(String(error), 'hunter2')
   }
-})
-
-t.test('a wrong option fails the start of the app', async (t) => {
-  const app = Fastify()
-  t.teardown(() => app.close())
-  await t.rejects(async () => { await app.register(flags, { enviroment: 'staging' } as FlagsOptions) }, { code: 'FST_FLAGS_INVALID_OPTION' })
 })
