@@ -1,4 +1,7 @@
-import type { RolloutState, Stage } from '../model/serve.js'
+import { isDeepStrictEqual } from 'node:util'
+import type { Environment, Flag, Rule } from '../model/flag.js'
+import { disabledBy, environmentOf } from '../model/meaning.js'
+import type { RolloutState, Serve, Stage } from '../model/serve.js'
 
 const hour = 3_600_000
 
@@ -19,7 +22,8 @@ export function stageOf (beginnings: readonly number[], now: number): number {
 
 /**
  * When each stage begins by itself, epoch milliseconds that never fall: -Infinity for those reached, Infinity for those that wait
- * for a person. A stage lasts its `hours` or until the next one's `at`, whichever comes first; while the rollout's clock stands, neither passes.
+ * for a person. A stage lasts its `hours` or until the next one's `at`, whichever comes first; while the rollout's clock stands, neither
+ * passes. Without state `hours` do not run.
  */
 export function beginningsOf (stages: readonly Stage[], state: RolloutState | undefined): number[] {
   const beginnings = running(stages, state)
@@ -35,12 +39,12 @@ function running (stages: readonly Stage[], state: RolloutState | undefined): nu
   const since = state === undefined ? -Infinity : Date.parse(state.since)
   const scheduled = momentOf(stages[0]!.at)
   // The first stage begins at its `at`, unless a person began it before.
-  if (current === 0 && scheduled !== undefined && scheduled >= since) beginnings[0] = scheduled
+  if (current === 0 && scheduled !== undefined && (state === undefined || since >= scheduled)) beginnings[0] = scheduled
   let begun = Math.max(beginnings[current]!, since)
   for (let next = current + 1; next < stages.length; next++) {
     const { hours } = stages[next - 1]!
-    const lasts = state === undefined || hours === undefined ? Infinity : hours * hour
-    begun = Math.max(begun, Math.min(begun + lasts, momentOf(stages[next]!.at) ?? Infinity))
+    const ends = state === undefined || hours === undefined ? Infinity : begun + hours * hour
+    begun = Math.max(begun, Math.min(ends, momentOf(stages[next]!.at) ?? Infinity))
     beginnings[next] = begun
   }
   return beginnings
@@ -48,4 +52,71 @@ function running (stages: readonly Stage[], state: RolloutState | undefined): nu
 
 function momentOf (at: string | undefined): number | undefined {
   return at === undefined ? undefined : Date.parse(at)
+}
+
+/**
+ * The flag as it is to be stored: the state of each of its rollouts is the server's, whatever was sent. Unchanged stages keep theirs,
+ * new or changed ones begin at 0; while flag or environment is disabled the rollout's clock stands. `now` as above.
+ */
+export function settleRollouts (previous: Flag | undefined, next: Flag, now: number): Flag {
+  const runs = (environment: string) => disabledBy(next, environment) === undefined
+  if (next.environments === undefined) {
+    return settle(next, previous?.environments === undefined ? previous : undefined, runs(''), now)
+  }
+  const environments = Object.entries(next.environments).map(([name, settings]) =>
+    [name, settle(settings, previous && environmentOf(previous, name), runs(name), now)])
+  return { ...next, environments: Object.fromEntries(environments) }
+}
+
+function settle<T extends Environment> (settings: T, previous: Environment | undefined, runs: boolean, now: number): T {
+  const { serve, rules } = settings
+  return {
+    ...settings,
+    ...(serve !== undefined && { serve: settleServe(serve, previous?.serve, runs, now) }),
+    ...(rules !== undefined && { rules: rules.map((rule, index) => settleRule(rule, ruleBefore(rules, index, previous?.rules), runs, now)) })
+  }
+}
+
+function settleRule (rule: Rule, previous: Rule | undefined, runs: boolean, now: number): Rule {
+  return rule.serve === undefined ? rule : { ...rule, serve: settleServe(rule.serve, previous?.serve, runs, now) }
+}
+
+/** The rule that this one was: of its name, else at its place, unless another has that one's name now. */
+function ruleBefore (rules: Rule[], index: number, previous: Rule[] = []): Rule | undefined {
+  const { name } = rules[index]!
+  const before = name === undefined ? undefined : previous.find((rule) => rule.name === name)
+  if (before !== undefined) return before
+  const here = previous[index]
+  return here?.name !== undefined && rules.some(({ name }) => name === here.name) ? undefined : here
+}
+
+function settleServe (serve: Serve, previous: Serve | undefined, runs: boolean, now: number): Serve {
+  if (typeof serve === 'string') return serve
+  const { state: _, ...draw } = serve
+  if (draw.stages === undefined) return draw
+  const before = typeof previous === 'object' && isDeepStrictEqual(previous.stages, draw.stages) ? previous.state : undefined
+  const state = before ?? { stage: 0, since: textOf(Math.max(now, momentOf(draw.stages[0]!.at) ?? now)) }
+  return { ...draw, state: runs ? goOn(draw.stages, state, now) : stop(state, now) }
+}
+
+function stop (state: RolloutState, now: number): RolloutState {
+  return { ...state, disabledAt: state.disabledAt ?? state.pausedAt ?? textOf(now) }
+}
+
+/** Since the stop nothing has passed but the `at` of stages, and those begin now: what nobody could reach did not climb. */
+function goOn (stages: readonly Stage[], { disabledAt, ...state }: RolloutState, now: number): RolloutState {
+  if (disabledAt === undefined || state.pausedAt !== undefined) return state
+  const stopped = Date.parse(disabledAt)
+  const beginnings = running(stages, state)
+  let stage = stageOf(beginnings, stopped)
+  let since = stage < 0 ? now : Math.max(beginnings[stage]!, Date.parse(state.since)) + Math.max(0, now - stopped)
+  for (let at = momentOf(stages[stage + 1]?.at); at !== undefined && at <= now; at = momentOf(stages[stage + 1]?.at)) {
+    stage++
+    since = now
+  }
+  return stage < 0 ? state : { ...state, stage, since: textOf(since) }
+}
+
+function textOf (time: number): string {
+  return new Date(time).toISOString()
 }
