@@ -33,10 +33,14 @@ export const errors = {
   READ_ONLY: createError('FST_FLAGS_READ_ONLY', 'This process follows a store that another one writes; send the change there: %s', 503),
   FOREIGN_EPOCH: createError('FST_FLAGS_FOREIGN_EPOCH', 'The store was emptied or replaced since this process last read it, nothing was written; try again once it has caught up', 503),
   STORE_DAMAGED: createError('FST_FLAGS_STORE_DAMAGED', '%s', 503),
+  DAMAGED_DOCUMENT: createError('FST_FLAGS_DAMAGED_DOCUMENT', 'The %s cannot be read from the store (%s); %s. Write it again to mend it', 503),
+  STORE_EMPTIED: createError('FST_FLAGS_STORE_EMPTIED', 'The store was emptied: it holds nothing any more, not even its epoch. What was last read (revision %s) is still served', 503),
+  STORE_REPLACED: createError('FST_FLAGS_STORE_REPLACED', 'The store no longer holds what was last read (revision %s): it was replaced, or went back in time. What it holds now (revision %s) is served', 503),
   STORE_CLOSED: createError('FST_FLAGS_STORE_CLOSED', 'The store is closed', 503),
   NOT_READY: createError('FST_FLAGS_NOT_READY', 'No flags have been loaded yet; try again', 503),
 
   // What a developer wrote
+  CONTEXT_FAILED: createError('FST_FLAGS_CONTEXT_FAILED', 'The context of a request could not be had: %s. Flags were evaluated without any', 500),
   INVALID_OPTION: createError('FST_FLAGS_INVALID_OPTION', '%s', 500),
   ALREADY_REGISTERED: createError('FST_FLAGS_ALREADY_REGISTERED', 'fastify-flags is already registered in this scope; to use two namespaces, register each inside its own scope: app.register(async (scope) => { await scope.register(flags, { namespace: \'other\' }) })', 500)
 } as const

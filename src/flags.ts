@@ -1,73 +1,142 @@
-import type { ErrorCode, ResolutionDetails } from './evaluation/details.js'
-import type { Evaluate } from './evaluation/compile.js'
+import { conversions, ConversionMessage, EvaluationMessage, evaluations, ExposureMessage, exposures } from './diagnostics.js'
+import { errors } from './errors.js'
+import type { ResolutionDetails } from './evaluation/details.js'
 import type { Snapshot } from './evaluation/snapshot.js'
 import type { Subject } from './evaluation/subject.js'
-import type { EvaluationContext } from './model/context.js'
-import { jsonTypeOf, type JsonValue } from './model/json.js'
+import type { Fallback, FlagKey, FlagValues, Value } from './flag-types.js'
+import { toContext, type EvaluationContext } from './model/context.js'
+import { jsonTypeOf } from './model/json.js'
 import type { Replica } from './replica.js'
 
 /**
- * The flags an app knows and the types of their values; merge your own into it, and keys and values are checked:
- * `declare module 'fastify-flags' { interface FlagTypes { 'new-checkout': boolean } }`
+ * The flags as one user sees them: `request.flags`, or what `fastify.flags.for(…)` gives. One snapshot and one now for its
+ * whole life. No method throws, whatever it is given. The hot lines are the three of `isEnabled` and `#resolve`: one
+ * lookup, one closure, nothing allocated.
  */
-export interface FlagTypes {}
-
-export type FlagKey = keyof FlagTypes extends never ? string : Extract<keyof FlagTypes, string>
-export type FlagValue<K> = K extends keyof FlagTypes ? FlagTypes[K] : JsonValue
-
-/** The flags as one user sees them: `request.flags`, or what `fastify.flags.for(…)` gives. One snapshot and one now for its whole life. */
 export class Flags implements Subject {
   readonly snapshot: Snapshot
   readonly environment: string
   readonly #replica: Replica
-  #context: EvaluationContext | (() => EvaluationContext)
+  readonly #ready: boolean
+  #context: EvaluationContext | undefined
+  #source: (() => unknown) | undefined
   #now: number | undefined
 
-  /** `context` may be a function, called when a flag first needs it. */
-  constructor (replica: Replica, environment: string, context: EvaluationContext | (() => EvaluationContext)) {
-    this.snapshot = replica.snapshot
+  /**
+   * `who` is a context, a targeting key, or a function that gives one, called when it is first needed.
+   * With `base`, `who` is added to its context, and its snapshot and now are kept.
+   */
+  constructor (replica: Replica, environment: string, who: unknown, base?: Flags) {
+    this.snapshot = base?.snapshot ?? replica.snapshot
     this.environment = environment
     this.#replica = replica
-    this.#context = context
+    this.#ready = base === undefined ? replica.status !== 'NOT_READY' : base.#ready
+    this.#now = base?.now
+    if (base !== undefined) this.#context = this.#read(base.context, who)
+    else if (typeof who === 'function') this.#source = who as () => unknown
+    else this.#context = this.#read(who)
   }
 
+  /** Who asks: frozen, a copy of what was given. */
   get context (): EvaluationContext {
-    if (typeof this.#context === 'function') this.#context = this.#context()
-    return this.#context
+    return (this.#context ??= this.#read(this.#source))
   }
 
+  /** Epoch milliseconds by the store's clock; the same for as long as this object lives. */
   get now (): number {
     return (this.#now ??= this.#replica.now())
   }
 
-  /** Whether the flag is on for this context; `fallback` when it cannot be said. */
+  /** Whether the flag is on: a boolean flag's value; of others, whether a variant but `offVariant` is served. `fallback` when it cannot be said. */
   isEnabled (key: FlagKey, fallback = false): boolean {
-    const evaluate = this.#evaluator(key)
-    return evaluate === undefined ? fallback : evaluate(this).enabled ?? fallback
+    const outcome = this.snapshot.flag(key)?.evaluator(this.environment)(this)
+    const answer = outcome?.enabled ?? fallback
+    if (evaluations.hasSubscribers) this.#tell(key, outcome?.details ?? this.#missing(key, fallback))
+    return answer
   }
 
-  /** The flag's value for this context; `fallback` when there is none of its type. */
-  getValue<K extends FlagKey> (key: K, fallback: FlagValue<K>): FlagValue<K> {
-    return this.getDetails(key, fallback).value
+  /** The name of the variant served; `fallback` when there is none. */
+  getVariant<D extends string | undefined = undefined> (key: FlagKey, fallback?: D): string | D {
+    const details = this.#resolve(key, undefined)
+    if (evaluations.hasSubscribers) this.#tell(key, details)
+    return details.variant ?? fallback as D
+  }
+
+  /** The value served; `fallback` when there is none, or none of its JSON type. `expose` also notes that the user is shown it. */
+  getValue<K extends FlagKey, D extends Fallback<K>> (key: K, fallback: D, options?: { expose?: boolean }): Value<K, D> {
+    const details = this.#resolve(key, fallback)
+    if (evaluations.hasSubscribers) this.#tell(key, details)
+    if (options?.expose === true) this.#expose(key, details)
+    return details.value as Value<K, D>
   }
 
   /** The value with OpenFeature's resolution details: which variant, why, and what went wrong. */
-  getDetails<K extends FlagKey> (key: K, fallback: FlagValue<K>): ResolutionDetails<FlagValue<K>> {
-    const evaluate = this.#evaluator(key)
-    if (evaluate === undefined) return failure(fallback, 'FLAG_NOT_FOUND', `there is no flag ${key}`)
-    const { details } = evaluate(this)
-    if (details.errorCode !== undefined) return failure(fallback, details.errorCode, details.errorMessage!)
-    if (fallback !== undefined && jsonTypeOf(details.value) !== jsonTypeOf(fallback)) {
-      return failure(fallback, 'TYPE_MISMATCH', `the flag's values are of type ${jsonTypeOf(details.value)}`)
+  getDetails<K extends FlagKey, D extends Fallback<K>> (key: K, fallback: D): ResolutionDetails<Value<K, D>> {
+    const details = this.#resolve(key, fallback)
+    if (evaluations.hasSubscribers) this.#tell(key, details)
+    return details as ResolutionDetails<Value<K, D>>
+  }
+
+  /** Every flag's value by its key, for a front end; flags that have none are left out. `publicOnly` leaves out what browsers must not see. */
+  getAll ({ publicOnly = false }: { publicOnly?: boolean } = {}): FlagValues {
+    const values: Record<string, unknown> = {}
+    for (const entry of this.snapshot.flags()) {
+      if (publicOnly && entry.document.public !== true) continue
+      const { details } = entry.evaluator(this.environment)(this)
+      if (details.reason !== 'ERROR') values[entry.key] = details.value
     }
-    return details as ResolutionDetails<FlagValue<K>>
+    return values as FlagValues
   }
 
-  #evaluator (key: string): Evaluate | undefined {
-    return this.snapshot.flag(key)?.evaluator(this.environment)
+  /** Notes that the user is shown what this flag serves. Nothing is noted of a flag that serves nothing. */
+  expose (key: FlagKey): void {
+    this.#expose(key, this.#resolve(key, undefined))
   }
-}
 
-function failure<T> (value: T, errorCode: ErrorCode, errorMessage: string): ResolutionDetails<T> {
-  return { value, reason: 'ERROR', errorCode, errorMessage, flagMetadata: {} }
+  /** Notes that the user reached a goal. A `value` that is no finite number is left out; a goal that is no text is nothing. */
+  track (goal: string, options?: { value?: number }): void {
+    if (!conversions.hasSubscribers || typeof goal !== 'string' || goal === '') return
+    const value = options?.value
+    conversions.publish(new ConversionMessage(this, goal, Number.isFinite(value) ? value : undefined))
+  }
+
+  /** The same flags at the same moment, with more context: what a handler learned later. */
+  with (attributes: EvaluationContext): Flags {
+    return new Flags(this.#replica, this.environment, attributes, this)
+  }
+
+  #resolve (key: string, fallback: unknown): ResolutionDetails {
+    const details = this.snapshot.flag(key)?.evaluator(this.environment)(this).details
+    if (details === undefined) return this.#missing(key, fallback)
+    if (details.reason === 'ERROR') return { ...details, value: fallback }
+    // A fallback of null or undefined has no type to hold the flag to.
+    if (fallback === undefined || fallback === null || jsonTypeOf(details.value) === jsonTypeOf(fallback)) return details
+    return { value: fallback, reason: 'ERROR', errorCode: 'TYPE_MISMATCH', errorMessage: `the flag's values are of type ${jsonTypeOf(details.value)}`, flagMetadata: {} }
+  }
+
+  #missing (key: unknown, value: unknown): ResolutionDetails {
+    return this.#ready
+      ? { value, reason: 'ERROR', errorCode: 'FLAG_NOT_FOUND', errorMessage: typeof key === 'string' ? `there is no flag ${key}` : 'the key of a flag is a text', flagMetadata: {} }
+      : { value, reason: 'ERROR', errorCode: 'PROVIDER_NOT_READY', errorMessage: 'no flags have been loaded yet', flagMetadata: {} }
+  }
+
+  #expose (key: string, { variant, reason, flagMetadata }: ResolutionDetails): void {
+    if (variant !== undefined && reason !== 'ERROR' && exposures.hasSubscribers) exposures.publish(new ExposureMessage(this, key, variant, reason, flagMetadata))
+  }
+
+  #tell (key: string, details: ResolutionDetails): void {
+    evaluations.publish(new EvaluationMessage(this, key, details))
+  }
+
+  #read (who: unknown, attributes?: unknown): EvaluationContext {
+    try {
+      const given = typeof who === 'function' ? who() : who
+      if (!(given instanceof Promise)) return toContext(given, attributes)
+      given.catch(() => {})
+      throw new TypeError('it is a promise, but must be there at once')
+    } catch (error) {
+      this.#replica.report(new errors.CONTEXT_FAILED(error instanceof Error ? error.message : 'what was thrown is no error', { cause: error }))
+      return attributes === undefined ? toContext(undefined) : who as EvaluationContext
+    }
+  }
 }

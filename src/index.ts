@@ -4,7 +4,10 @@ export type { FlagsOptions } from './options.js'
 export type { ContextFunction } from './request-context.js'
 export type { RouteFlag } from './route-guard.js'
 export type { Trust } from './trust.js'
-export type { Flags, FlagTypes } from './flags.js'
+export type { FastifyFlags } from './facade.js'
+export type { Flags } from './flags.js'
+export type { FlagTypes } from './flag-types.js'
+export type { ChangeEvent, Status } from './replica.js'
 
 // The model
 export type { EvaluationContext } from './model/context.js'

@@ -2,8 +2,9 @@ import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastif
 import fp from 'fastify-plugin'
 import { Admin } from './admin.js'
 import { errors, type FlagsError } from './errors.js'
-import { Flags, type FlagKey } from './flags.js'
-import type { EvaluationContext } from './model/context.js'
+import { FastifyFlags } from './facade.js'
+import { Flags } from './flags.js'
+import type { FlagKey } from './flag-types.js'
 import { openStore } from './open-store.js'
 import { checkOptions, type FlagsOptions } from './options.js'
 import { keepLog, logLateStart } from './plugin-log.js'
@@ -19,7 +20,7 @@ declare module 'fastify' {
     readonly flags: Flags
   }
   interface FastifyInstance {
-    flags: { for (context: EvaluationContext): Flags, admin: Admin }
+    readonly flags: FastifyFlags
   }
   interface FastifyContextConfig {
     /** The route is there while this flag is on for who asks; by itself its key, or with what to answer otherwise. */
@@ -35,12 +36,12 @@ const flagsPlugin: FastifyPluginAsync<FlagsOptions> = async (app, options) => {
   if (Object.hasOwn(app, registered)) throw new errors.ALREADY_REGISTERED()
   app.decorate(registered, true)
 
-  const replica = new Replica({ store: openStore(settings, app.log), staleAfter: settings.staleAfter })
+  const replica = new Replica({ store: openStore(settings, app.log), staleAfter: settings.staleAfter, bootstrap: settings.bootstrap })
   app.addHook('onClose', () => replica.close())
 
   const { environment, context, headers, trust } = settings
   const contextOf = context === undefined ? readHeaders(headers, compileTrust(trust, app.log), app.log) : callContext(context, app.log)
-  app.decorate('flags', { for: (context: EvaluationContext) => new Flags(replica, environment, context), admin: new Admin(replica) })
+  app.decorate('flags', new FastifyFlags(replica, environment, new Admin(replica)))
   // A getter: a request that reads no flag pays nothing. A scope that registers again has its own, for its own requests.
   app.decorateRequest('flags', {
     getter (this: FastifyRequest & { [kFlags]?: Flags }) {

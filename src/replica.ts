@@ -1,21 +1,28 @@
-import { EventEmitter } from 'node:events'
+import { EventEmitter, once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { inspect } from 'node:util'
+import { bootstrapped, followed, loaded, type Bootstrap, type Known, type Touched } from './documents.js'
 import { isFlagsError, errors, type FlagsError } from './errors.js'
-import { FlagEntry, SegmentEntry, Snapshot } from './evaluation/snapshot.js'
-import type { Change, Position, Store, StoredDocument } from './store/store.js'
+import type { Snapshot } from './evaluation/snapshot.js'
+import type { Kind, Reading, Store } from './store/store.js'
 
-/** NOT_READY: nothing loaded yet. READY: in sync. STALE: serving what was last known (or bootstrap). */
+/** NOT_READY: nothing loaded yet. READY: in sync. STALE: serving what was last known, or `bootstrap`. */
 export type Status = 'NOT_READY' | 'READY' | 'STALE'
 
 export interface ReplicaOptions {
   store: Store
-  /** How long without contact until STALE; milliseconds. */
+  /** Documents served, STALE, until the store first answers. */
+  bootstrap?: Bootstrap
+  /** How long without contact until STALE; milliseconds, 5,000 unless given. */
   staleAfter?: number
-  /** Milliseconds between polls, the safety net and heartbeat beside the store's wake-ups. */
+  /** Milliseconds between polls, the safety net and heartbeat beside the store's wake-ups; 1,000 unless given. */
   pollInterval?: number
 }
 
+/** `revision` is the store's after the change; `flags` and `segments` are the keys that changed, appeared or went. */
 export interface ChangeEvent { revision: number, flags: string[], segments: string[] }
 
+/** Each is emitted once for each change of state. A listener that throws is reported as a process warning. */
 export interface ReplicaEvents {
   change: [ChangeEvent]
   ready: []
@@ -23,111 +30,236 @@ export interface ReplicaEvents {
   problem: [FlagsError]
 }
 
+/** How long `sync` waits for the store's answer; milliseconds. */
+const syncPatience = 1500
+
+/** How many different problems `report` remembers, so that texts made of user input cannot fill the memory or the log. */
+const maxReported = 100
+
 /** One process's copy of a store: a snapshot, moved forward by the log. */
 export class Replica extends EventEmitter<ReplicaEvents> {
-  snapshot: Snapshot = Snapshot.empty()
-  status: Status = 'NOT_READY'
-  /** Epoch milliseconds of this process's clock. */
-  lastSyncedAt: number | null = null
-  problem: FlagsError | null = null
-
   readonly store: Store
   readonly #staleAfter: number
   readonly #pollInterval: number
-  #position: Position | undefined
-  #clockOffset = 0
-  #timer: NodeJS.Timeout | undefined
-  #syncing: Promise<void> | undefined
-  #again = false
+  #known: Known
+  #status: Status
+  #failure: FlagsError | null = null
+  #syncedAt: { wall: number, monotonic: number } | null = null
+  /** What to add to `performance.now()` for the store's clock. It is monotonic: a leap of this machine's clock moves no rollout. */
+  #clock = Date.now() - performance.now()
+  #poll: NodeJS.Timeout | undefined
+  #silence: NodeJS.Timeout | undefined
+  #reading: Promise<void> | undefined
+  #next: Promise<void> | undefined
+  readonly #reported = new Set<string>()
   #closed = false
 
-  constructor ({ store, staleAfter = 5000, pollInterval = 1000 }: ReplicaOptions) {
+  /** Throws INVALID_OPTION when a bootstrap document is not valid. */
+  constructor ({ store, bootstrap, staleAfter = 5000, pollInterval = Math.min(1000, staleAfter / 3) }: ReplicaOptions) {
     super()
     this.store = store
     this.#staleAfter = staleAfter
     this.#pollInterval = pollInterval
+    this.#known = bootstrapped(bootstrap)
+    this.#status = bootstrap === undefined ? 'NOT_READY' : 'STALE'
   }
 
+  get snapshot (): Snapshot {
+    return this.#known.snapshot
+  }
+
+  get status (): Status {
+    return this.#status
+  }
+
+  /** The revision served; 0 before the first load. */
   get revision (): number {
-    return this.#position?.revision ?? 0
+    return this.#known.position?.revision ?? 0
   }
 
   /** The epoch last read; a write names it. */
   get epoch (): string | null {
-    return this.#position?.epoch ?? null
+    return this.#known.position?.epoch ?? null
+  }
+
+  /** When the store last confirmed what is served: epoch milliseconds of this machine's clock, null before the first load. */
+  get lastSyncedAt (): number | null {
+    return this.#syncedAt?.wall ?? null
+  }
+
+  /** What is wrong now: the last failure to read the store, or a document that cannot be read. Null when all is well. */
+  get problem (): FlagsError | null {
+    const [damage] = this.#known.damage.values()
+    return this.#failure ?? damage?.error ?? null
+  }
+
+  /** The version in the store of a document that cannot be read (null: not even that can), undefined when it can be. */
+  damagedVersion (kind: Kind, key: string): number | null | undefined {
+    return this.#known.damage.get(`${kind}:${key}`)?.version
   }
 
   /** The store's clock, epoch milliseconds; it does not run ahead of the last contact by more than `staleAfter`. */
   now (): number {
-    const local = Date.now()
-    return this.#clockOffset + (this.lastSyncedAt === null ? local : Math.min(local, this.lastSyncedAt + this.#staleAfter))
+    const now = performance.now()
+    return Math.round(this.#clock + (this.#syncedAt === null ? now : Math.min(now, this.#syncedAt.monotonic + this.#staleAfter)))
   }
 
-  /** Begins to follow the store. Resolves after the first attempt to load, successful or not. */
-  async start (): Promise<void> {
-    this.store.watch(() => { void this.sync() })
-    await this.sync()
-    this.#timer = setInterval(() => { void this.sync() }, this.#pollInterval)
-    this.#timer.unref()
+  /** Begins to follow the store. Resolves when everything is loaded, or after `patience` milliseconds; it goes on trying either way. */
+  async start (patience = 500): Promise<void> {
+    const waiting = new AbortController()
+    const ready = once(this, 'ready', { signal: waiting.signal })
+    this.store.watch(() => { void this.#fresh() })
+    this.#poll = setInterval(() => { void this.#fresh() }, this.#pollInterval).unref()
+    void this.#fresh()
+    await Promise.race([ready, sleep(patience, undefined, { signal: waiting.signal })])
+    waiting.abort()
   }
 
-  /** Reads what is new. Never rejects: a failure is in `problem`. One read at a time; a call during one causes another. */
-  sync (): Promise<void> {
-    if (this.#syncing !== undefined) {
-      this.#again = true
-      return this.#syncing
+  /**
+   * Reads what is new, or waits until revision `atLeast` is served. Resolves to whether the store answered and that revision
+   * is served, after 1.5 seconds at the latest. Never rejects: a failure is in `problem`.
+   */
+  async sync (atLeast?: number): Promise<boolean> {
+    const served = () => this.#failure === null && this.revision >= (atLeast ?? 0)
+    const reads = async () => {
+      if (atLeast !== undefined) {
+        if (!served()) await this.#reading
+        if (served()) return
+      }
+      await this.#fresh()
     }
-    this.#syncing = this.#follow().finally(() => { this.#syncing = undefined })
-    return this.#syncing
+    const late = new AbortController()
+    await Promise.race([reads(), sleep(syncPatience, undefined, { signal: late.signal })])
+    late.abort()
+    return served()
   }
 
+  /** Stops following and closes the store; resolves once no read is under way. What is served stays. */
   async close (): Promise<void> {
     this.#closed = true
-    clearInterval(this.#timer)
-    await this.store.close()
+    clearInterval(this.#poll)
+    clearTimeout(this.#silence)
+    try {
+      await this.store.close()
+    } finally {
+      await this.#reading
+    }
   }
 
-  async #follow (): Promise<void> {
-    do {
-      this.#again = false
-      try {
-        await this.#read()
-        this.lastSyncedAt = Date.now()
-        this.problem = null
-        this.#become('READY')
-      } catch (error) {
-        if (this.#closed) return
-        this.problem = isFlagsError(error) ? error : new errors.STORE_UNAVAILABLE(String(error))
-        this.emit('problem', this.problem)
-        if (this.lastSyncedAt !== null && Date.now() - this.lastSyncedAt > this.#staleAfter) this.#become('STALE')
-      }
-    } while (this.#again && !this.#closed)
+  /** Said once each: the same text again is no news. For what goes wrong outside the store, such as a `context` option that throws. */
+  report (problem: FlagsError): void {
+    if (this.#reported.has(problem.message) || this.#reported.size >= maxReported) return
+    this.#reported.add(problem.message)
+    this.#say('problem', problem)
+  }
+
+  /** A read that begins after this call: however many ask during a read, exactly one more follows it. */
+  #fresh (): Promise<void> {
+    if (this.#reading === undefined) return this.#begin()
+    return (this.#next ??= this.#reading.then(() => {
+      this.#next = undefined
+      return this.#reading ?? this.#begin()
+    }))
+  }
+
+  #begin (): Promise<void> {
+    // A turn later, so that a store which wakes while it is being asked finds a read under way.
+    this.#reading = Promise.resolve().then(() => this.#attempt()).then(() => { this.#reading = undefined })
+    return this.#reading
+  }
+
+  /** One read, all of whose failures are noted: never rejects. */
+  async #attempt (): Promise<void> {
+    if (this.#closed) return
+    try {
+      await this.#read()
+    } catch (error) {
+      if (!this.#closed) this.#fail(isFlagsError(error) ? error : new errors.STORE_UNAVAILABLE(textOf(error), { cause: error }))
+    }
   }
 
   async #read (): Promise<void> {
-    const reading = await this.store.read(this.#position)
-    this.#clockOffset = reading.time - Date.now()
-    if (reading.kind === 'changes') this.#apply(reading.changes)
-    else this.#apply(reading.documents)
-    this.#position = reading.position
-  }
-
-  #apply (changes: Array<Change | StoredDocument>): void {
-    const flags = new Map<string, FlagEntry | undefined>()
-    const segments = new Map<string, SegmentEntry | undefined>()
-    for (const { kind, key, document, version, time, by } of changes) {
-      const parsed = document === null ? undefined : JSON.parse(document)
-      if (kind === 'flag') flags.set(key, parsed && new FlagEntry(key, parsed, { version, time, by }))
-      else segments.set(key, parsed && new SegmentEntry(key, parsed, { version, time, by }))
+    const touched: Touched = { flag: new Set(), segment: new Set() }
+    let known = this.#known
+    let replaced = false
+    let reading = await this.#ask(known)
+    while (reading.kind === 'everything' && reading.position.token !== known.position?.token) {
+      // An empty store may be one that lost everything: what is served stays until someone restores it or starts anew.
+      if (reading.position.epoch === null && this.epoch !== null) throw new errors.STORE_EMPTIED(this.revision)
+      replaced ||= reading.lost
+      known = await loaded(known, reading, touched)
+      // It may hold changes later than its position, so what follows that is read before any of it is served.
+      reading = await this.#ask(known)
     }
-    if (flags.size + segments.size === 0) return
-    this.snapshot = this.snapshot.with(flags, segments)
-    this.emit('change', { revision: this.revision, flags: [...flags.keys()], segments: [...segments.keys()] })
+    if (reading.kind === 'changes') known = await followed(known, reading, touched)
+    if (!this.#closed) this.#serve(known, touched, replaced)
   }
 
-  #become (status: 'READY' | 'STALE'): void {
-    if (this.status === status) return
-    this.status = status
-    this.emit(status === 'READY' ? 'ready' : 'stale')
+  async #ask ({ position }: Known): Promise<Reading> {
+    const asked = performance.now()
+    const reading = await this.store.read(position)
+    if (this.#closed) throw new errors.STORE_CLOSED()
+    this.#clock = reading.time - (asked + performance.now()) / 2
+    return reading
   }
+
+  /** Everything is in place before a listener hears of it. */
+  #serve (known: Known, touched: Touched, replaced: boolean): void {
+    const before = this.#known
+    const wasReady = this.#status === 'READY'
+    this.#known = known
+    this.#failure = null
+    this.#status = 'READY'
+    this.#syncedAt = { wall: Date.now(), monotonic: performance.now() }
+    if (this.#silence === undefined) this.#silence = setTimeout(() => this.#fallSilent(), this.#staleAfter).unref()
+    else this.#silence.refresh()
+
+    const { revision } = this
+    if (replaced) this.#say('problem', new errors.STORE_REPLACED(before.position?.revision, revision))
+    for (const [name, { version, error }] of known.damage) {
+      if (before.damage.get(name)?.version !== version) this.#say('problem', error)
+    }
+    if (touched.flag.size + touched.segment.size > 0) this.#say('change', { revision, flags: [...touched.flag], segments: [...touched.segment] })
+    if (!wasReady) this.#say('ready')
+  }
+
+  #fail (problem: FlagsError): void {
+    const known = this.#failure?.code === problem.code
+    this.#failure = problem
+    if (!known) this.#say('problem', problem)
+    if (problem.code === 'FST_FLAGS_STORE_EMPTIED') this.#growStale()
+  }
+
+  /** A timer of its own, so that STALE comes though no read ever answers. */
+  #fallSilent (): void {
+    if (this.#failure === null) this.#fail(new errors.STORE_UNAVAILABLE(`it has not answered for ${this.#staleAfter} ms`))
+    this.#growStale()
+  }
+
+  #growStale (): void {
+    if (this.#status !== 'READY') return
+    this.#status = 'STALE'
+    this.#say('stale')
+  }
+
+  /** `emit`, but what one listener throws reaches neither the next nor the loop. */
+  #say<E extends keyof ReplicaEvents> (event: E, ...values: ReplicaEvents[E]): void {
+    if (this.#closed) return
+    for (const listener of this.rawListeners(event) as Array<(...values: ReplicaEvents[E]) => unknown>) {
+      try {
+        const answer = listener.apply(this, values)
+        if (answer instanceof Promise) answer.catch((error) => warn(event, error))
+      } catch (error) {
+        warn(event, error)
+      }
+    }
+  }
+}
+
+function warn (event: string, error: unknown): void {
+  process.emitWarning(`A listener of '${event}' failed: ${textOf(error)}`, { type: 'FastifyFlagsWarning', code: 'FST_FLAGS_LISTENER' })
+}
+
+function textOf (error: unknown): string {
+  return error instanceof Error ? error.message : inspect(error)
 }

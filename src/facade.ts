@@ -1,0 +1,66 @@
+import type { Admin } from './admin.js'
+import type { FlagsError } from './errors.js'
+import { Flags } from './flags.js'
+import type { EvaluationContext } from './model/context.js'
+import type { Replica, ReplicaEvents, Status } from './replica.js'
+
+type Listener<E> = E extends keyof ReplicaEvents ? ReplicaEvents[E] extends unknown[] ? (...values: ReplicaEvents[E]) => void : never : never
+
+/** `fastify.flags`: flags outside of requests, how this process stands with its store, and `admin`, which changes things. */
+export class FastifyFlags {
+  /** The environment of `request.flags`, and of `for` unless it names another. */
+  readonly environment: string
+  readonly admin: Admin
+  readonly #replica: Replica
+
+  constructor (replica: Replica, environment: string, admin: Admin) {
+    this.#replica = replica
+    this.environment = environment
+    this.admin = admin
+  }
+
+  /**
+   * The flags as someone sees them: `for('user-1', { plan: 'pro' })`, `for({ targetingKey: 'user-1', groups: ['beta'] })`.
+   * What it gives stays at this moment's flags; ask anew for each job, message or tick.
+   */
+  for (who?: string | EvaluationContext, attributes?: EvaluationContext, options?: { environment?: string }): Flags {
+    const environment = typeof options?.environment === 'string' ? options.environment : this.environment
+    const flags = new Flags(this.#replica, environment, who)
+    return attributes === undefined ? flags : flags.with(attributes)
+  }
+
+  /** NOT_READY: nothing loaded yet. READY: in sync with the store. STALE: serving what was last known, or `bootstrap`. */
+  get status (): Status {
+    return this.#replica.status
+  }
+
+  /** The store's revision that is served; 0 before the first load. */
+  get revision (): number {
+    return this.#replica.revision
+  }
+
+  /** When the store last confirmed what is served: epoch milliseconds of this machine's clock, null before the first load. */
+  get lastSyncedAt (): number | null {
+    return this.#replica.lastSyncedAt
+  }
+
+  /** What is wrong now, null when all is well. */
+  get problem (): FlagsError | null {
+    return this.#replica.problem
+  }
+
+  on<E extends keyof ReplicaEvents> (event: E, listener: Listener<E>): this {
+    this.#replica.on(event, listener)
+    return this
+  }
+
+  once<E extends keyof ReplicaEvents> (event: E, listener: Listener<E>): this {
+    this.#replica.once(event, listener)
+    return this
+  }
+
+  off<E extends keyof ReplicaEvents> (event: E, listener: Listener<E>): this {
+    this.#replica.off(event, listener)
+    return this
+  }
+}
