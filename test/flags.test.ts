@@ -163,8 +163,8 @@ t.test('keys of any type and prototype\'s names never throw', async (t) => {
     t.equal(flags.isEnabled(any(key)), false)
     t.equal(flags.isEnabled(any(key), true), true)
     t.equal(flags.getVariant(any(key), 'x'), 'x')
-    t.equal(flags.getValue(any(key), 'x', { expose: true }), 'x')
-    t.match(flags.getDetails(any(key), 'x'), { errorCode: 'FLAG_NOT_FOUND' })
+    t.equal(flags.getValue(any<string>(key), 'x', { expose: true }), 'x')
+    t.match(flags.getDetails(any<string>(key), 'x'), { errorCode: 'FLAG_NOT_FOUND' })
     flags.expose(any(key))
     flags.track(any(key), any(key))
   }
