@@ -22,6 +22,8 @@ export const errors = {
   ROUTE_NOT_FOUND: createError('FST_FLAGS_ROUTE_NOT_FOUND', 'There is no route %s', 404),
   FLAG_OFF: createError('FST_FLAGS_FLAG_OFF', 'This is not available', 404),
   IN_USE: createError('FST_FLAGS_IN_USE', '%s is needed by %s; change them first', 409),
+  WRONG_ENVIRONMENT: createError('FST_FLAGS_WRONG_ENVIRONMENT', '%s', 409),
+  IMPORT_INCOMPLETE: createError('FST_FLAGS_IMPORT_INCOMPLETE', 'Only %d of %d documents were written; see details, and import again: what is there already stays as it is (%s)', 409),
   NEWER_DOCUMENT: createError('FST_FLAGS_NEWER_DOCUMENT', '%s was written by a newer version of fastify-flags, with fields that this one does not know (%s); upgrade this process to change it', 409),
   VERSION_CONFLICT: createError('FST_FLAGS_VERSION_CONFLICT', '%s is now at version %s, not %s; read it again, apply your change to that, and retry', 412),
   VERSION_REQUIRED: createError('FST_FLAGS_VERSION_REQUIRED', '%s exists; say which version you change with If-Match: "<version>" (its ETag), or overwrite whatever is there with If-Match: *', 428),

@@ -9,6 +9,12 @@ export type { Flags } from './flags.js'
 export type { FlagTypes } from './flag-types.js'
 export type { ChangeEvent, Status } from './replica.js'
 
+// Changing things
+export { adminRoutes, type AdminOptions } from './routes/admin.js'
+export type { Authorize } from './routes/authorization.js'
+export type { Tokens } from './routes/tokens.js'
+export type { Admin, ChangeOptions, ChangeRecord, Changes, ChangesQuery, DocumentSet, FlagFilter, FlagHistory, FlagPatch, HistoryRange, ImportReport, PageOptions, Staleness, StoredFlag, StoredSegment, TargetsChange } from './admin.js'
+
 // The model
 export type { EvaluationContext } from './model/context.js'
 export type { Flag } from './model/flag.js'

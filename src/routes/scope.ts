@@ -1,8 +1,10 @@
 import { STATUS_CODES } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema, FastifyTypeProvider, RawServerBase, RouteHandlerMethod } from 'fastify'
-import type { Static, TSchema } from 'typebox'
+import Type, { type Static, type TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { errors, isFlagsError, type ErrorDetail, type FlagsError } from '../errors.js'
+import { faultsOf } from '../model/faults.js'
+import { parseJson } from '../model/json.js'
 
 /** A document of 1 MB and what a request wraps around it, in bytes. */
 export const documentBodyLimit = 1024 * 1024 + 64 * 1024
@@ -90,18 +92,22 @@ function serialize (reply: FastifyReply, value: unknown): unknown {
 
 function validatorOf (schema: TSchema, part: string) {
   const validator = Compile(schema)
+  const optional = Type.IsOptional(schema)
   return (value: unknown) => {
     if (validator.Check(value)) return true
-    const details = validator.Errors(value).map(({ instancePath, message }) => ({ path: instancePath, message }))
-    return { error: invalid(part, details) }
+    if (optional && value === null) return { value: undefined } // Fastify gives null for a body that is not there
+    return { error: invalid(part, faultsOf(schema, value).map(({ path, message }) => ({ path, message }))) }
   }
 }
 
 /** INVALID_REQUEST for a part of a request that its schema refuses. */
 export function invalid (part: string, details: ErrorDetail[]): FlagsError {
-  const [first] = details
-  const error = new errors.INVALID_REQUEST(`The ${part} is not valid: ${first === undefined ? 'see details' : `${first.path === '' ? '' : `${first.path} `}${first.message}`}`)
-  return Object.assign(error, { statusCode: 400, details })
+  return Object.assign(new errors.INVALID_REQUEST(`The ${part} is not valid: ${sentence(details)}`), { statusCode: 400, details })
+}
+
+function sentence ([first, ...more]: ErrorDetail[]): string {
+  if (first === undefined) return 'see details'
+  return `${first.path} ${first.message}`.trim() + (more.length === 0 ? '' : `, and ${more.length} more`)
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
@@ -116,11 +122,10 @@ function readBody (request: FastifyRequest, bytes: Buffer): unknown {
   } catch {
     throw new errors.INVALID_JSON('it is not UTF-8')
   }
-  try {
-    return JSON.parse(text)
-  } catch (error) {
-    throw new errors.INVALID_JSON((error as Error).message)
-  }
+  const parsed = parseJson(text)
+  if ('value' in parsed) return parsed.value
+  const { details } = parsed
+  throw Object.assign(new errors.INVALID_JSON(sentence(details)), { details })
 }
 
 /** Any error as one of ours. What nobody foresaw is logged and answered without a word of it. */

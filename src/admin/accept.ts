@@ -1,0 +1,39 @@
+import { errors, type ErrorDetail } from '../errors.js'
+import { settleRollouts } from '../evaluation/stages.js'
+import { checkFlag, checkSegment, readFlag, readSegment } from '../model/check.js'
+import type { Flag } from '../model/flag.js'
+import type { Others } from '../model/references.js'
+import type { Segment } from '../model/segment.js'
+import type { Kind } from '../store/store.js'
+import { withoutKept, type Documents } from './documents.js'
+
+/**
+ * A document as it is to be stored in place of `current`, or what is wrong with it. What the server keeps in a document
+ * (when it was created, where its rollouts stand) comes from `current`, or for a new one that is `restored` from itself. Throws NEWER_DOCUMENT when fields of `current`
+ * that this version does not know would be lost.
+ */
+export function accept<K extends Kind> (kind: K, key: string, document: unknown, current: Documents[K] | undefined, others: Others, now: number, restored = false): { value: Documents[K] } | { details: ErrorDetail[] } {
+  const checked = kind === 'flag' ? checkFlag(key, document, others) : checkSegment(key, document, others)
+  if ('details' in checked) return checked
+  if (current !== undefined) {
+    const read = readText(kind, JSON.stringify(current))
+    if ('unknownFields' in read && read.unknownFields.length > 0) throw new errors.NEWER_DOCUMENT(`The ${kind} ${key}`, read.unknownFields.join(', '))
+  }
+  const value: Flag | Segment = checked.value
+  const before: Flag | Segment | undefined = current ?? (restored ? value : undefined)
+  const created = before?.createdAt === undefined ? NaN : Date.parse(before.createdAt)
+  const createdAt = Number.isNaN(created) && current === undefined ? new Date(now).toISOString() : before?.createdAt
+  const plain = withoutKept(value)
+  const settled = kind === 'flag' ? settleRollouts(before as Flag | undefined, plain as Flag, now) : plain
+  return { value: { ...settled, ...createdAt !== undefined && { createdAt } } as Documents[K] }
+}
+
+export function readText (kind: Kind, text: string) {
+  return kind === 'flag' ? readFlag(text) : readSegment(text)
+}
+
+export function invalidDocument (what: string, details: ErrorDetail[]): Error {
+  const [first] = details
+  const more = details.length === 1 ? '' : `, and ${details.length - 1} more`
+  return Object.assign(new errors.INVALID_DOCUMENT(what, `${first?.path ?? ''} ${first?.message ?? ''}${more}`.trim()), { details })
+}

@@ -1,0 +1,167 @@
+import { randomUUID } from 'node:crypto'
+import { setImmediate as turn } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
+import { errors, isFlagsError, type ErrorDetail } from '../errors.js'
+import type { Snapshot } from '../evaluation/snapshot.js'
+import type { Flag } from '../model/flag.js'
+import { pointer } from '../model/json.js'
+import { namedBy, segmentsIn, type Others } from '../model/references.js'
+import type { Segment } from '../model/segment.js'
+import type { Replica } from '../replica.js'
+import type { Kind } from '../store/store.js'
+import { accept, invalidDocument, readText } from './accept.js'
+import { assertVariantsKept, losesVariants } from './dependents.js'
+import { lookUp, withoutKept } from './documents.js'
+import { byKey } from './page.js'
+
+/** Flags and segments by their keys, as in `flags.json`. */
+export interface DocumentSet { flags?: Record<string, Flag>, segments?: Record<string, Segment> }
+
+/** What an import does, or on a dry run would do, with a document; `version` is the one it made. */
+export interface Imported { key: string, action: 'create' | 'replace' | 'none', version?: number }
+export interface ImportReport { dryRun: boolean, flags: Imported[], segments: Imported[] }
+
+/** In the order of keys. When each was created goes with it; versions and authors belong to this store. */
+export function exportDocuments (snapshot: Snapshot): Required<DocumentSet> {
+  const listed = <D extends Flag | Segment>(entries: Iterable<{ key: string, document: D }>) =>
+    Object.fromEntries([...entries].sort(byKey).map(({ key, document }) => [key, { ...withoutKept(document), createdAt: document.createdAt }]))
+  return { flags: listed<Flag>(snapshot.flags()) as Record<string, Flag>, segments: listed<Segment>(snapshot.segments()) as Record<string, Segment> }
+}
+
+interface Step { kind: Kind, key: string, document: Flag | Segment, expected: number, imported: Imported }
+
+/** Checks all, then writes all. Documents that changed meanwhile, or that the store refuses, are left and told of in IMPORT_INCOMPLETE. */
+export async function importDocuments (replica: Replica, documents: DocumentSet, { dryRun, by }: { dryRun: boolean, by: string | null }): Promise<ImportReport> {
+  const rest = pace()
+  const { epoch } = replica
+  const steps = await plan(replica, documents, rest)
+  const report: ImportReport = { dryRun, flags: [], segments: [] }
+  for (const { kind, imported } of steps) report[`${kind}s`].push(imported)
+  report.flags.sort(byKey)
+  report.segments.sort(byKey)
+  if (dryRun) return report
+
+  const failures: ErrorDetail[] = []
+  let last = 0
+  let begun = epoch
+  for (const { kind, key, document, expected, imported } of steps) {
+    if (imported.action === 'none') continue
+    try {
+      const written = await replica.store.write({ kind, key, document: JSON.stringify(document), expected, epoch: begun, by, id: randomUUID() })
+      imported.version = last = written.version
+      if (begun === null) {
+        // The first write of a store begins its epoch, which the following ones must name.
+        await replica.sync(last)
+        begun = replica.epoch
+      }
+    } catch (error) {
+      failures.push({ path: pointer(`/${kind}s`, key), message: isFlagsError(error) ? error.message : String(error) })
+      if (!isFlagsError(error) || error.code !== 'FST_FLAGS_VERSION_CONFLICT') break
+    }
+  }
+  await replica.sync(last)
+  if (failures.length > 0) {
+    const due = steps.filter(({ imported: { action } }) => action !== 'none')
+    throw Object.assign(new errors.IMPORT_INCOMPLETE(due.filter(({ imported }) => imported.version !== undefined).length, due.length, failures[0]!.message), { details: failures })
+  }
+  return report
+}
+
+/** Every document as it is to be stored, each after those it names. Throws INVALID_DOCUMENT, IN_USE or NEWER_DOCUMENT. */
+async function plan (replica: Replica, documents: DocumentSet, rest: () => Promise<void> | undefined): Promise<Step[]> {
+  const { snapshot } = replica
+  const now = replica.now()
+  const details: ErrorDetail[] = []
+  const given: { flag: Map<string, unknown>, segment: Map<string, unknown> } = { flag: readSet('flags', documents, details), segment: readSet('segments', documents, details) }
+  for (const name of Object.keys(documents)) if (name !== 'flags' && name !== 'segments') details.push({ path: pointer('', name), message: 'is unknown; an import has flags and segments' })
+
+  // What the others name is looked for among the imported documents first, as far as these have the form of one.
+  const forms = { flag: new Map<string, Flag>(), segment: new Map<string, Segment>() }
+  for (const kind of ['flag', 'segment'] as const) {
+    for (const [key, document] of given[kind]) {
+      await rest()
+      const read = readText(kind, JSON.stringify(document) ?? 'null')
+      if ('value' in read) (forms[kind] as Map<string, Flag | Segment>).set(key, read.value)
+    }
+  }
+  const others: Others = {
+    flag: (key) => forms.flag.get(key) ?? snapshot.flag(key)?.document,
+    segment: (key) => forms.segment.get(key) ?? snapshot.segment(key)?.document
+  }
+
+  const steps: Step[] = []
+  const changed = new Map<string, { before: Flag, after: Flag }>()
+  for (const kind of ['segment', 'flag'] as const) {
+    for (const [key, document] of given[kind]) {
+      await rest()
+      const entry = lookUp(snapshot, kind, key)
+      const accepted = accept(kind, key, document, entry?.document as never, others, now, true)
+      if ('details' in accepted) {
+        for (const { path, message } of accepted.details) details.push({ path: pointer(`/${kind}s`, key) + path, message })
+        continue
+      }
+      const value: Flag | Segment = accepted.value
+      const same = entry !== undefined && replica.damagedVersion(kind, key) === undefined && isDeepStrictEqual(value, entry.document)
+      if (kind === 'flag' && entry !== undefined && losesVariants(entry.document as Flag, value as Flag)) changed.set(key, { before: entry.document as Flag, after: value as Flag })
+      steps.push({
+        kind,
+        key,
+        document: value,
+        expected: replica.damagedVersion(kind, key) ?? entry?.provenance.version ?? 0,
+        imported: { key, action: same ? 'none' : entry === undefined ? 'create' : 'replace' }
+      })
+    }
+  }
+  if (details.length > 0) throw invalidDocument('import', details)
+  assertVariantsKept(changed, overlaid(snapshot, forms.flag))
+  return ordered(steps)
+}
+
+function readSet (name: 'flags' | 'segments', documents: DocumentSet, details: ErrorDetail[]): Map<string, unknown> {
+  const set: unknown = documents[name]
+  if (set === undefined) return new Map()
+  if (typeof set === 'object' && set !== null && !Array.isArray(set)) return new Map(Object.entries(set))
+  details.push({ path: `/${name}`, message: `must be an object of key to ${name.slice(0, -1)}, such as the export gives` })
+  return new Map()
+}
+
+function * overlaid (snapshot: Snapshot, flags: ReadonlyMap<string, Flag>): Generator<{ key: string, document: Flag }> {
+  for (const [key, document] of flags) yield { key, document }
+  for (const entry of snapshot.flags()) if (!flags.has(entry.key)) yield entry
+}
+
+/** Each after those it names, so that no process ever meets one whose references are not there yet. */
+function ordered (steps: Step[]): Step[] {
+  const byName = new Map(steps.map((step) => [`${step.kind}:${step.key}`, step]))
+  const done = new Set<Step>()
+  for (const first of steps) {
+    const stack = [{ step: first, needed: needs(first) }]
+    const under = new Set([first])
+    while (stack.length > 0) {
+      const top = stack.at(-1)!
+      const next = byName.get(top.needed.pop() ?? '')
+      if (next !== undefined) {
+        if (!done.has(next) && !under.has(next)) {
+          under.add(next)
+          stack.push({ step: next, needed: needs(next) })
+        }
+      } else if (top.needed.length === 0) {
+        done.add(top.step)
+        stack.pop()
+      }
+    }
+  }
+  return [...done]
+}
+
+function needs ({ kind, document }: Step): string[] {
+  if (kind === 'segment') return [...segmentsIn((document as Segment).when)].map(({ segment }) => `segment:${segment}`)
+  const { flags, segments } = namedBy(document as Flag)
+  return [...[...flags].map((key) => `flag:${key}`), ...[...segments].map((key) => `segment:${key}`)]
+}
+
+/** Asked between pieces of work: something to wait for when the event loop was held for 10 ms. */
+function pace (): () => Promise<void> | undefined {
+  let begun = performance.now()
+  return () => performance.now() - begun < 10 ? undefined : turn().then(() => { begun = performance.now() })
+}
