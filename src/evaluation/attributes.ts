@@ -37,11 +37,11 @@ export function textOf (value: unknown): string | undefined {
 /** Larger than the number of any entry. */
 export const none = 0x3fffffff
 
-/** The first of the lists in which each name stands. */
+/** The first of the lists in which each name stands; '' is nobody's name. */
 export function firstEntries (lists: ReadonlyArray<readonly string[] | undefined>): ReadonlyMap<string, number> {
   const entries = new Map<string, number>()
   for (const [index, names = []] of lists.entries()) {
-    for (const name of names) if (!entries.has(name)) entries.set(name, index)
+    for (const name of names) if (name !== '' && !entries.has(name)) entries.set(name, index)
   }
   return entries
 }

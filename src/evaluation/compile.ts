@@ -1,10 +1,11 @@
-import type { Environment, Flag } from '../model/flag.js'
-import { disabledBy, drawOf, environmentOf, offVariantOf, variantMeant } from '../model/meaning.js'
+import type { Flag } from '../model/flag.js'
+import { disabledBy, drawOf, variantMeant } from '../model/meaning.js'
 import { firstEntries, lowestOf, none, textOf } from './attributes.js'
 import { compileWhen, type CompiledWhen } from './conditions.js'
 import type { Outcome, ResolutionDetails } from './details.js'
 import { always, compileDraw } from './draw.js'
-import { answersOf, failureOf, type Answer } from './outcomes.js'
+import { failureOf } from './outcomes.js'
+import { placeOfRule, placeOfServe, planOf, type Plan } from './plan.js'
 import type { Provenance } from './snapshot.js'
 import type { Subject } from './subject.js'
 
@@ -13,9 +14,6 @@ export type Evaluate = (subject: Subject) => Outcome
 
 /** One line of the order of decision: it answers, or leaves that to the next. */
 type Gate = (subject: Subject) => Outcome | undefined
-
-/** A flag in an environment, and what makes its answers. */
-interface Plan { key: string, flag: Flag, settings: Environment, off: string | undefined, answersBy: (rule?: string) => Answer }
 
 /** The order of decision: the first line that answers decides, the last one always does. (An unknown flag never comes here.) */
 function orderOfDecision (plan: Plan): Gate[] {
@@ -29,13 +27,12 @@ function orderOfDecision (plan: Plan): Gate[] {
   ]
 }
 
+/** Before all of these: DISABLED, flag-disabled, environment-missing or environment-disabled. */
 export function compileFlag (key: string, flag: Flag, provenance: Provenance, environment: string): Evaluate {
   try {
-    const answersBy = answersOf(flag, provenance, environment)
-    const off = offVariantOf(flag)
+    const plan = planOf(key, flag, provenance, environment)
     const disabled = disabledBy(flag, environment)
-    if (disabled !== undefined) return always(answersBy()(off, 'DISABLED', disabled))
-    return firstOf(orderOfDecision({ key, flag, settings: environmentOf(flag, environment)!, off, answersBy }))
+    return disabled === undefined ? firstOf(orderOfDecision(plan)) : always(plan.answersBy()(plan.off, 'DISABLED', disabled))
   } catch (error) {
     return always(failureOf(error))
   }
@@ -68,7 +65,7 @@ function prerequisites ({ settings: { prerequisites = [] }, off, answersBy }: Pl
   return prerequisites.map(({ flag, variant = 'on' }) => (subject) => isMet(answerOf(flag, subject), variant) ? undefined : failed)
 }
 
-/** What a prerequisite answers to the same subject; undefined when it is missing or its own prerequisites are, or lead back to it. */
+/** What a prerequisite answers to the same subject; undefined when it, or what it needs in turn, is missing or leads back to it. */
 export function answerOf (prerequisite: string, subject: Subject): ResolutionDetails | undefined {
   const { snapshot, environment } = subject
   return snapshot.isAnswerable(prerequisite, environment) ? snapshot.flag(prerequisite)!.evaluator(environment)(subject).details : undefined
@@ -78,12 +75,13 @@ export function isMet (answer: ResolutionDetails | undefined, variant: string): 
   return answer !== undefined && answer.variant === variant && answer.reason !== 'DISABLED' && answer.reason !== 'ERROR'
 }
 
-const causes = { users: 'target-user', groups: 'target-group', regions: 'target-region' } as const
+/** What targets name, and the cause they give, in the order in which they are asked. */
+export const targetCauses = { users: 'target-user', groups: 'target-group', regions: 'target-region' } as const
 
-function targets ({ flag, settings: { targets = [] }, answersBy }: Plan, kind: keyof typeof causes): Gate[] {
+function targets ({ flag, settings: { targets = [] }, answersBy }: Plan, kind: keyof typeof targetCauses): Gate[] {
   const entries = firstEntries(targets.map((target) => target[kind]))
   if (entries.size === 0) return []
-  const outcomes = targets.map(({ variant }) => answersBy()(variantMeant(flag, variant), 'TARGETING_MATCH', causes[kind]))
+  const outcomes = targets.map(({ variant }) => answersBy()(variantMeant(flag, variant), 'TARGETING_MATCH', targetCauses[kind]))
   const outcomeOf = (entry: number) => entry === none ? undefined : outcomes[entry]
   switch (kind) {
     case 'users': return [({ context: { targetingKey } }) => outcomeOf(entries.get(textOf(targetingKey) ?? '') ?? none)]
@@ -93,8 +91,7 @@ function targets ({ flag, settings: { targets = [] }, answersBy }: Plan, kind: k
 }
 
 function rules (plan: Plan): Gate[] {
-  const { key, flag, settings: { rules = [] }, off, answersBy } = plan
-  return rules.flatMap(({ name, when, serve }, index) => {
+  return (plan.settings.rules ?? []).flatMap(({ when, serve }, index) => {
     let compiled: CompiledWhen
     try {
       compiled = compileWhen(when)
@@ -102,15 +99,12 @@ function rules (plan: Plan): Gate[] {
       return [] // it holds what this version cannot evaluate, and so never matches
     }
     const { test, segments } = compiled
-    const answer = answersBy(name ?? String(index))
-    const give = compileDraw(drawOf(flag, serve), { answer, seed: key, otherwise: off, constant: { reason: 'TARGETING_MATCH', cause: 'rule' }, unkeyed: 'TARGETING_MATCH' })
-    if (segments.length === 0) return (subject) => test(subject.context, subject.snapshot) ? give(subject) : undefined
-    return (subject) => segments.every((segment) => subject.snapshot.isUsable(segment)) && test(subject.context, subject.snapshot) ? give(subject) : undefined
+    const give = compileDraw(drawOf(plan.flag, serve), placeOfRule(plan, index))
+    if (segments.length === 0) return (subject: Subject) => test(subject.context, subject.snapshot) ? give(subject) : undefined
+    return (subject: Subject) => segments.every((segment) => subject.snapshot.isUsable(segment)) && test(subject.context, subject.snapshot) ? give(subject) : undefined
   })
 }
 
-function serve ({ key, flag, settings, off, answersBy }: Plan): Evaluate {
-  const { prerequisites = [], targets = [], rules = [] } = settings
-  const reason = prerequisites.length + targets.length + rules.length === 0 ? 'STATIC' : 'DEFAULT'
-  return compileDraw(drawOf(flag, settings.serve), { answer: answersBy(), seed: key, otherwise: off, constant: { reason, cause: 'default' }, unkeyed: 'DEFAULT' })
+function serve (plan: Plan): Evaluate {
+  return compileDraw(drawOf(plan.flag, plan.settings.serve), placeOfServe(plan))
 }

@@ -1,0 +1,89 @@
+import type { Draw, Stage } from '../model/serve.js'
+import { firstEntries, lowestOf } from './attributes.js'
+import { foldFor, hash, isBelow, percentageOf, Split, thresholdOf } from './bucket.js'
+import type { Outcome } from './details.js'
+import { keyReader, type Place } from './draw.js'
+import { beginningsOf, stageOf } from './stages.js'
+import type { Subject } from './subject.js'
+
+/** How a serve came to its variant. Buckets and thresholds are percentages: in when the bucket is below the threshold. */
+export interface ExplainedDraw {
+  /** What is hashed, where anything is: the attribute, its text (null when there is none), and the seed. */
+  by?: string
+  hashed?: string | null
+  seed?: string
+  stages?: ExplainedStages
+  /** `bucket` is null when it was not needed, or there was nothing to hash. `group` is the stage's that is in whatever the bucket. */
+  rollout?: { in: boolean | null, bucket: number | null, threshold: number, group?: string }
+  split?: { weights: Record<string, number>, bucket: number | null, variant: string | null }
+  variant: string
+  why?: string
+}
+
+/** Where a staged rollout stands: `stage` is 0-based, -1 before it begins. */
+export interface ExplainedStages {
+  stage: number
+  of: number
+  percentage: number
+  /** Those of all stages reached. */
+  groups: string[]
+  since?: string
+  /** When the next stage begins by itself. */
+  next?: string
+  /** Since when the rollout's clock stands, and why. */
+  pausedAt?: string
+  disabledAt?: string
+}
+
+/** The steps of `compileDraw`, with what they saw. */
+export function explainDraw (draw: Draw, place: Place, subject: Subject): { explained: ExplainedDraw, outcome: Outcome } {
+  const { variant, split, percentage, stages, state, by = 'targetingKey', seed = place.seed, otherwise = place.otherwise } = draw
+  const { answer, constant, unkeyed } = place
+  if (split === undefined && percentage === undefined && stages === undefined) {
+    return { explained: { variant: variant! }, outcome: answer(variant, constant.reason, constant.cause) }
+  }
+
+  const { context } = subject
+  const text = keyReader(by)(context)
+  const explained: ExplainedDraw = { by, hashed: text === '' ? null : text, seed, variant: otherwise! }
+  const noKey = () => ({ explained: { ...explained, why: `there is nothing to hash: ${by} is missing, empty, or not a text or number` }, outcome: answer(otherwise, unkeyed, 'no-bucketing-key') })
+
+  if (stages !== undefined || percentage !== undefined) {
+    const at = stages === undefined ? undefined : standing(stages, state, subject.now)
+    if (at !== undefined) explained.stages = at
+    const threshold = at === undefined ? percentage! : at.percentage
+    const groups = context.groups as unknown
+    const entries = firstEntries([at?.groups])
+    const group = lowestOf(entries, groups) === 0 ? at!.groups.find((group) => lowestOf(firstEntries([[group]]), groups) === 0) : undefined
+    const hashed = text === '' ? null : hash(foldFor(seed, 'rollout'), text)
+    const isIn = group !== undefined || threshold >= 100 ? true : threshold <= 0 ? false : hashed === null ? null : isBelow(thresholdOf(threshold), hashed)
+    explained.rollout = { in: isIn, bucket: hashed === null ? null : percentageOf(hashed), threshold, ...(group !== undefined && { group }) }
+    if (isIn === null) return noKey()
+    if (!isIn) return { explained, outcome: answer(otherwise, 'SPLIT', 'rollout-miss') }
+    if (split === undefined) return { explained: { ...explained, variant: variant! }, outcome: answer(variant, 'SPLIT', 'rollout-hit') }
+  }
+
+  const shares = new Split(Object.entries(split!).map(([name, weight]) => ({ name, weight, outcome: name })))
+  const hashed = text === '' ? null : hash(foldFor(seed, 'split'), text)
+  const chosen = shares.only ?? (hashed === null ? null : shares.pick(hashed))
+  explained.split = { weights: split!, bucket: hashed === null ? null : percentageOf(hashed), variant: chosen }
+  return chosen === null ? noKey() : { explained: { ...explained, variant: chosen }, outcome: answer(chosen, 'SPLIT', 'split') }
+}
+
+function standing (stages: Stage[], state: Draw['state'], now: number): ExplainedStages {
+  const beginnings = beginningsOf(stages, state)
+  const stage = stageOf(beginnings, now)
+  const moment = (time: number | undefined) => time !== undefined && Number.isFinite(time) ? new Date(time).toISOString() : undefined
+  const since = moment(beginnings[stage]) ?? (stage === state?.stage ? state.since : undefined)
+  const next = moment(beginnings[stage + 1])
+  return {
+    stage,
+    of: stages.length,
+    percentage: stages[stage]?.percentage ?? 0,
+    groups: [...new Set(stages.slice(0, stage + 1).flatMap(({ groups = [] }) => groups))],
+    ...(since !== undefined && { since }),
+    ...(next !== undefined && { next }),
+    ...(state?.pausedAt !== undefined && { pausedAt: state.pausedAt }),
+    ...(state?.disabledAt !== undefined && { disabledAt: state.disabledAt })
+  }
+}

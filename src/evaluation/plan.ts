@@ -1,0 +1,36 @@
+import type { Environment, Flag } from '../model/flag.js'
+import { environmentOf, offVariantOf } from '../model/meaning.js'
+import type { Place } from './draw.js'
+import { answersOf, type Answer } from './outcomes.js'
+import type { Provenance } from './snapshot.js'
+
+/** A flag in an environment, and what makes its answers: what deciding and explaining have in common. */
+export interface Plan {
+  readonly key: string
+  readonly flag: Flag
+  /** Empty where the flag has no such environment. */
+  readonly settings: Environment
+  readonly off: string | undefined
+  /** With `rule`, the answers that this rule gives. */
+  readonly answersBy: (rule?: string) => Answer
+}
+
+export function planOf (key: string, flag: Flag, provenance: Provenance, environment: string): Plan {
+  return { key, flag, settings: environmentOf(flag, environment) ?? {}, off: offVariantOf(flag), answersBy: answersOf(flag, provenance, environment) }
+}
+
+/** A rule's name, else its index. */
+export function ruleName ({ settings }: Plan, index: number): string {
+  return settings.rules![index]!.name ?? String(index)
+}
+
+/** Where a rule's serve stands. */
+export function placeOfRule (plan: Plan, index: number): Place {
+  return { answer: plan.answersBy(ruleName(plan, index)), seed: plan.key, otherwise: plan.off, constant: { reason: 'TARGETING_MATCH', cause: 'rule' }, unkeyed: 'TARGETING_MATCH' }
+}
+
+/** Where the serve for all others stands; its answer is STATIC where nothing before it could have answered. */
+export function placeOfServe ({ key, settings: { prerequisites = [], targets = [], rules = [] }, off, answersBy }: Plan): Place {
+  const reason = prerequisites.length + targets.length + rules.length === 0 ? 'STATIC' : 'DEFAULT'
+  return { answer: answersBy(), seed: key, otherwise: off, constant: { reason, cause: 'default' }, unkeyed: 'DEFAULT' }
+}
