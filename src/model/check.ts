@@ -1,7 +1,7 @@
 import type { TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { ErrorDetail } from '../errors.js'
-import { bounded, faultsOf } from './faults.js'
+import { bounded, faultsOf, type Fault } from './faults.js'
 import { Flag } from './flag.js'
 import { checkFlagMeaning } from './flag-check.js'
 import { jsonTypeOf, maxDepth, pointer } from './json.js'
@@ -80,7 +80,7 @@ function copy (document: unknown): { value: unknown } | { details: ErrorDetail[]
   try {
     text = JSON.stringify(document)
   } catch (error) {
-    return whole(`cannot be written as JSON: ${error instanceof RangeError ? 'it nests too deep' : error instanceof Error ? error.message : String(error)}`)
+    return whole(`cannot be written as JSON: ${error instanceof RangeError ? 'it nests too deep' : firstLine(error)}`)
   }
   if (text === undefined) return { value: undefined }
   const bytes = Buffer.byteLength(text)
@@ -108,16 +108,21 @@ const nothing: readonly string[] = Object.freeze([])
 
 function read<T> (text: string, schema: TSchema, validator: Validator, insideWhen: RegExp): Read<T> {
   let value: unknown
+  let faults: Fault[]
   try {
     value = JSON.parse(text)
+    if (validator.Check(value)) return { value: value as T, unknownFields: nothing }
+    faults = faultsOf(schema, value)
   } catch (error) {
-    return whole(`is not JSON: ${error instanceof Error ? error.message : String(error)}`)
+    return whole(error instanceof RangeError ? 'nests too deep to be read' : `is not JSON: ${firstLine(error)}`)
   }
-  if (validator.Check(value)) return { value: value as T, unknownFields: nothing }
-  const faults = faultsOf(schema, value)
   const ignored = faults.filter(({ kind, path }) => kind === 'unknown' || (insideWhen.test(path) && !(kind === 'missing' && path.endsWith('/when'))))
   if (ignored.length === faults.length) return { value: value as T, unknownFields: ignored.map(({ path }) => path) }
   return { details: faults.filter((fault) => !ignored.includes(fault)).map(({ path, message }) => ({ path, message })) }
+}
+
+function firstLine (error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split('\n')[0]!
 }
 
 function whole (message: string): { details: ErrorDetail[] } {

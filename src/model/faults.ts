@@ -102,7 +102,7 @@ function * walkObject (schema: Schema, object: Fields, path: string, definitions
 function * walkUnion (union: Schema, branches: Schema[], value: unknown, path: string, definitions: Definitions): Generator<Fault> {
   if (Array.isArray(value)) {
     const list = branches.map((branch) => follow(branch, definitions)).find(({ type }) => type === 'array')
-    if (list !== undefined) return yield * walkList(list, value, path, definitions)
+    if (list !== undefined) return yield * walkList({ description: union.description, ...list }, value, path, definitions)
   } else if (isObject(value)) {
     const objects = branches.map((branch) => follow(branch, definitions)).filter(({ type }) => type === 'object')
     const branch = meant(objects, value)
@@ -121,7 +121,7 @@ function * walkBranch (union: Schema, objects: Schema[], branch: Schema, value: 
   for (const name of foreign) {
     yield { kind: 'wrong', path: pointer(path, name), message: `must not stand beside "${own}"; here is ${union.description ?? 'one or the other'}` }
   }
-  yield * walkObject(branch, Object.fromEntries(Object.entries(value).filter(([name]) => !foreign.includes(name))), path, definitions)
+  yield * walkObject({ description: union.description, ...branch }, Object.fromEntries(Object.entries(value).filter(([name]) => !foreign.includes(name))), path, definitions)
 }
 
 /** The branch that shares most fields with the value, by their names or what may be a slip in them; undefined when none shares any. */
@@ -131,7 +131,7 @@ function meant (objects: Schema[], value: Fields): Schema | undefined {
   let most = 0
   for (const branch of objects) {
     const names = Object.keys(branch.properties ?? {})
-    const shared = Object.keys(value).reduce((sum, name) => sum + (names.includes(name) ? 1 : nearest(name, names) === undefined ? 0 : 0.1), 0)
+    const shared = Object.keys(value).slice(0, 20).reduce((sum, name) => sum + (names.includes(name) ? 1 : nearest(name, names) === undefined ? 0 : 0.1), 0)
     if (shared > most) [best, most] = [branch, shared]
   }
   return best
@@ -166,9 +166,9 @@ function butIs ({ type, enum: values }: Schema, value: unknown): string {
     if ((type === 'number' || type === 'integer') && /^-?\d+(\.\d+)?$/.test(value.trim())) return `; write ${Number(value)} without quotes`
     if (type === 'boolean' && /^(true|false)$/i.test(value.trim())) return `; write ${value.trim().toLowerCase()} without quotes`
   }
-  if (is === undefined || is === type || (is === 'number' && type === 'integer')) {
-    return (Array.isArray(value) && value.length === 0) ? ', not an empty list' : isObject(value) && Object.keys(value).length === 0 ? ', not an empty object' : ''
-  }
+  if (Array.isArray(value) && value.length === 0) return ', not an empty list'
+  if (isObject(value) && Object.keys(value).length === 0) return ', not an empty object'
+  if (is === undefined || is === type || (is === 'number' && type === 'integer')) return ''
   return `, not ${{ null: 'null', boolean: String(value), number: 'a number', string: 'a text', array: 'a list', object: 'an object' }[is]}`
 }
 

@@ -35,7 +35,7 @@ const Experiment = Type.Object({
 
 /** The fields that decide; in each environment, or at the top of a flag without environments. */
 const deciding = {
-  enabled: Type.Optional(Type.Boolean({ description: 'true or false, without quotes' })),
+  enabled: Type.Optional(Type.Boolean({ description: 'true or false' })),
   prerequisites: Type.Optional(Type.Array(Prerequisite, { maxItems: 100, description: 'a list of at most 100 prerequisites such as { "flag": "new-checkout" }' })),
   targets: Type.Optional(Type.Array(Target, { maxItems: 1000, description: 'a list of at most 1000 targets such as { "users": ["user_123"] }' })),
   rules: Type.Optional(Type.Array(Rule, { maxItems: 1000, description: 'a list of at most 1000 rules such as { "when": { "attribute": "plan", "operator": "eq", "value": "pro" }, "serve": "on" }' })),
@@ -64,7 +64,7 @@ export const Flag = Type.Object({
   metadata: Type.Optional(Type.Record(MetadataName, Type.Union([Type.String(), Type.Number(), Type.Boolean()], { description: 'a text, a number, true or false' }),
     { additionalProperties: false, maxProperties: 100, description: 'an object of name to text, number, true or false, such as { "ticket": "PAY-12" }' })),
   expiresAt: Type.Optional(DateTime('when the flag should be gone')),
-  public: Type.Optional(Type.Boolean({ description: 'true or false, without quotes' })),
+  public: Type.Optional(Type.Boolean({ description: 'true or false' })),
   variants: Type.Optional(Variants),
   offVariant: Type.Optional(Key),
   ...deciding,

@@ -135,5 +135,5 @@ function syntaxError (text: string, start: number, expecting: string, frame: Fra
   if (here.startsWith("'")) return 'texts and names stand in double quotes, not single ones'
   if (here.startsWith('"') && (wanted === 'a value' || expecting.startsWith('name'))) return 'a text is not closed, or holds a line break or an escape that JSON does not know'
   if ((here.startsWith('}') || here.startsWith(']')) && (expecting === 'name' || (expecting === 'value' && frame?.list === true))) return `a comma must not stand before "${here[0]}": remove it`
-  return `"${String.fromCodePoint(here.codePointAt(0)!)}" stands where ${wanted}${end} is needed`
+  return `${here.startsWith('"') ? 'a text' : `"${String.fromCodePoint(here.codePointAt(0)!)}"`} stands where ${wanted}${end} is needed`
 }

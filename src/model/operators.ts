@@ -84,5 +84,5 @@ const hints: Partial<Record<Operator, string>> = {
 
 function * faultsOfValue (operator: Operator, { refuse }: Comparison, value: unknown, path: string): Generator<{ path: string, message: string }> {
   const needed = refuse(value)
-  if (needed !== undefined) yield { path, message: `must be ${needed} for ${operator}` }
+  if (needed !== undefined) yield { path, message: `must be ${needed}: that is what ${operator} compares with` }
 }
