@@ -25,6 +25,7 @@ export { isFlagsError, type ErrorDetail, type FlagsError } from './errors.js'
 
 // Stores
 export type { Change, History, HistoryQuery, Kind, Position, Reading, Store, StoredDocument, Write, Written } from './store/store.js'
+export { FileStore, type FileStoreOptions } from './store/file.js'
 export { Memory, MemoryStore } from './store/memory.js'
 export { RedisStore, type RedisStoreOptions } from './store/redis.js'
 export type { RedisConnection } from './store/redis-connection.js'

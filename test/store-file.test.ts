@@ -1,0 +1,319 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { appendFile, lstat, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { randomUUID } from 'node:crypto'
+import t, { type Test } from 'tap'
+import { storeContract } from '../src/store/contract.js'
+import { FileStore } from '../src/store/file.js'
+import type { Kind, Store } from '../src/store/store.js'
+
+let folders = 0
+
+t.test('the contract of all stores', async (t) => {
+  const base = t.testdir()
+  for (const { name, run } of storeContract(() => {
+    const folder = join(base, String(folders++))
+    return {
+      open: ({ history }) => new FileStore({ file: join(folder, 'flags.json'), history }),
+      oneWriter: true,
+      remove: () => rm(folder, { recursive: true, force: true })
+    }
+  })) await t.test(name, run)
+})
+
+/** A folder with a flags file, and a way to open it (closed again at the end). */
+function place (t: Test, files: Record<string, string> = {}) {
+  const folder = t.testdir(files)
+  const file = join(folder, 'flags.json')
+  const open = (history?: number) => {
+    const store = new FileStore({ file, history })
+    t.teardown(() => store.close())
+    return store
+  }
+  return { folder, file, log: `${file}.log`, open, read: () => readFile(file, 'utf8') }
+}
+
+async function put (store: Store, key: string, document: string | null, { expected = 0, kind = 'flag' as Kind } = {}) {
+  const { position: { epoch } } = await store.read()
+  return await store.write({ kind, key, document, expected, epoch, by: 'alice', id: randomUUID() })
+}
+
+async function documents (store: Store): Promise<Record<string, string>> {
+  const reading = await store.read()
+  return Object.fromEntries(reading.kind === 'everything' ? reading.documents.map(({ key, document }) => [key, document]) : [])
+}
+
+async function changesOf (store: Store) {
+  const { changes } = await store.history({ after: 0, limit: 100 })
+  return changes.map(({ version, key, by, document }) => [version, key, by, document])
+}
+
+async function until (ask: () => Promise<boolean>) {
+  for (const end = Date.now() + 10_000; !await ask();) {
+    if (Date.now() > end) throw new Error('did not happen within 10 seconds')
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
+
+const tended = `{
+  "$schema": "https://example.com/flags.json",
+  "flags": {
+    "a": { "enabled": true },   "b": {"enabled":false,
+        "tags": [ "x" ] },
+
+    "c": true
+  },
+  "note": [1, 2.0, "}\\""]
+}
+`
+
+t.test('a write touches only its document; whatever else a person wrote stays byte for byte', async (t) => {
+  const { open, read } = place(t, { 'flags.json': tended })
+  const store = open()
+  await documents(store)
+  t.equal(await read(), tended, 'opening changes nothing')
+  await put(store, 'c', '{"enabled":true,"tags":[]}', { expected: 3 })
+  await put(store, 'd', 'false')
+  await put(store, 's', '{"when":{}}', { kind: 'segment' })
+  t.equal(await read(), tended
+    .replace('"c": true', '"c": {\n      "enabled": true,\n      "tags": []\n    },\n    "d": false')
+    .replace('"}\\""]', '"}\\""],\n  "segments": {\n    "s": {\n      "when": {}\n    }\n  }'))
+  await put(store, 'b', null, { expected: 2 })
+  t.same(Object.keys(JSON.parse(await read()).flags), ['a', 'c', 'd'])
+  t.match(await read(), '"a": { "enabled": true },\n\n    "c"')
+})
+
+t.test('a missing file is made, with its folders', async (t) => {
+  const folder = t.testdir()
+  const file = join(folder, 'deep', 'down', 'flags.json')
+  const store = new FileStore({ file })
+  t.teardown(() => store.close())
+  t.same(await documents(store), {})
+  t.same(JSON.parse(await readFile(file, 'utf8')), { flags: {} })
+})
+
+t.test('an edit between two runs becomes changes by file', async (t) => {
+  const { file, open } = place(t, { 'flags.json': '{ "flags": { "a": 1, "b": 2, "c": 3 } }' })
+  const first = open()
+  await documents(first)
+  await put(first, 'c', '33', { expected: 3 })
+  await first.close()
+  await writeFile(file, '{ "flags": { "d": 4, "c": 33, "a": 11 } }')
+  const second = open()
+  t.same(await changesOf(second), [
+    [1, 'a', 'file', '1'], [2, 'b', 'file', '2'], [3, 'c', 'file', '3'], [4, 'c', 'alice', '33'],
+    [5, 'd', 'file', '4'], [6, 'a', 'file', '11'], [7, 'b', 'file', null]
+  ])
+  await second.close()
+  t.equal((await changesOf(open())).length, 7, 'and only once')
+})
+
+t.test('an edit while it runs wakes the watcher and becomes a change by file, however an editor writes it', async (t) => {
+  const { file, open } = place(t, { 'flags.json': '{ "flags": { "a": 1 } }' })
+  const store = open()
+  await documents(store)
+  let woken = 0
+  store.watch(() => { woken++ })
+  await writeFile(file, '{ "flags": { "a": 2 } }')
+  await until(async () => woken > 0)
+  t.same(await documents(store), { a: '2' })
+  woken = 0
+  await writeFile(`${file}~`, '{ "flags": { "a": 3 } }')
+  await rename(`${file}~`, file)
+  await until(async () => woken > 0)
+  t.same((await changesOf(store)).map(([, , by, document]) => [by, document]), [['file', '1'], ['file', '2'], ['file', '3']])
+})
+
+t.test('a write after an edit that nobody noticed yet does not undo it', async (t) => {
+  const { file, open, read } = place(t, { 'flags.json': '{ "flags": { "a": 1, "b": 1 } }' })
+  const store = open()
+  await documents(store)
+  await writeFile(file, '{ "flags": { "a": 2, "b": 1 } }')
+  const { position: { epoch } } = await store.read()
+  await writeFile(file, '{ "flags": { "a": 3, "b": 1 } }')
+  const write = { kind: 'flag' as const, epoch, by: null }
+  await t.rejects(store.write({ ...write, key: 'a', document: '9', expected: 3, id: randomUUID() }), { code: 'FST_FLAGS_VERSION_CONFLICT' })
+  await writeFile(file, '{ "flags": { "a": 4, "b": 1 } }')
+  await store.write({ ...write, key: 'b', document: '2', expected: 2, id: randomUUID() })
+  t.same(JSON.parse(await read()), { flags: { a: 4, b: 2 } })
+})
+
+t.test('a damaged file is refused at open with line and column, never replaced, and heals when it is mended', async (t) => {
+  for (const [text, message] of [
+    ['{\n  "flags": {\n    "a": { "enabled": true },\n  }\n}', /flags\.json .*line 4, column 3/],
+    ['{ "flags": { "a": 1, "b": 2, "a": 3 } }', /flags\.json .*\/flags\/a .*line 1, column 30/],
+    ['', /flags\.json .*line 1, column 1/],
+    ['[]', /must hold an object/],
+    ['{ "flags": [] }', /an object in "flags"/]
+  ] as const) {
+    await t.test(JSON.stringify(text), async (t) => {
+      const { file, open, read } = place(t, { 'flags.json': text })
+      const store = open()
+      await t.rejects(store.read(), { code: 'FST_FLAGS_STORE_DAMAGED', message })
+      await t.rejects(store.write({ kind: 'flag', key: 'b', document: '1', expected: 0, epoch: null, by: null, id: randomUUID() }), { code: 'FST_FLAGS_STORE_DAMAGED' })
+      t.equal(await read(), text)
+      await writeFile(file, '{ "flags": { "a": 1 } }')
+      t.same(await documents(store), { a: '1' })
+    })
+  }
+})
+
+t.test('a file damaged while it runs keeps the last good, is reported, refuses writes and heals', async (t) => {
+  const { file, open, read } = place(t, { 'flags.json': '{ "flags": { "a": 1 } }' })
+  const store = open()
+  let problems = 0
+  let epoch: string | null = (await store.read()).position.epoch
+  store.watch(() => { store.read().then(({ position }) => { epoch = position.epoch }, () => { problems++ }) })
+  await writeFile(file, '{ "flags": { "a": ')
+  await until(async () => problems > 0)
+  await t.rejects(store.read(), { code: 'FST_FLAGS_STORE_DAMAGED', message: /line 1/ })
+  await t.rejects(store.write({ kind: 'flag', key: 'a', document: '2', expected: 1, epoch, by: null, id: randomUUID() }), { code: 'FST_FLAGS_STORE_DAMAGED' })
+  t.equal(await read(), '{ "flags": { "a": ')
+  await rm(file)
+  await t.rejects(store.read(), { message: /is gone/ })
+  await writeFile(file, '{ "flags": { "a": 5 } }')
+  t.same(await documents(store), { a: '5' })
+})
+
+t.test('a file that is gone while its log is there is not replaced by an empty one', async (t) => {
+  const { file, open } = place(t)
+  const store = open()
+  await put(store, 'a', '1')
+  await store.close()
+  await rm(file)
+  await t.rejects(open().read(), { code: 'FST_FLAGS_STORE_DAMAGED', message: /is gone/ })
+})
+
+t.test('a write that was killed before it reached the file is dropped at open', async (t) => {
+  const { log, open, read } = place(t)
+  const first = open()
+  await put(first, 'a', '1')
+  await first.close()
+  const before = await read()
+  const line = (version: number) => JSON.stringify({ version, time: 1, kind: 'flag', key: 'a', by: 'x', document: '2', token: 't', id: 'i' })
+  for (const end of [line(2) + '\n', line(2) + '\n' + line(3).slice(0, 30), line(2).slice(0, 20)]) {
+    await appendFile(log, end)
+    const store = open()
+    t.same(await changesOf(store), [[1, 'a', 'alice', '1']])
+    t.equal(await read(), before)
+    await store.close()
+  }
+  const last = open()
+  t.equal((await put(last, 'a', '3', { expected: 1 })).version, 2)
+})
+
+t.test('a write that was killed after it reached the file is kept at open', async (t) => {
+  const { log, open } = place(t)
+  const first = open()
+  await put(first, 'a', '1')
+  await put(first, 'a', '2', { expected: 1 })
+  await first.close()
+  const lines = (await readFile(log, 'utf8')).trimEnd().split('\n')
+  t.match(lines.at(-1), '{"applied":2}')
+  await writeFile(log, lines.slice(0, -1).join('\n') + '\n')
+  t.same(await changesOf(open()), [[1, 'a', 'alice', '1'], [2, 'a', 'alice', '2']])
+})
+
+t.test('a log that is damaged inside is refused with its line; without it the flags begin a new history', async (t) => {
+  const { log, open } = place(t)
+  const first = open()
+  await put(first, 'a', '1')
+  await put(first, 'a', '2', { expected: 1 })
+  const { epoch } = (await first.read()).position
+  await first.close()
+  const lines = (await readFile(log, 'utf8')).split('\n')
+  await writeFile(log, lines.with(1, '{"version":').join('\n'))
+  await t.rejects(open().read(), { code: 'FST_FLAGS_STORE_DAMAGED', message: /flags\.json\.log:2:/ })
+  await rm(log)
+  await rm(`${log.slice(0, -4)}.lock`, { force: true })
+  const anew = open()
+  t.same(await changesOf(anew), [[1, 'a', 'file', '2']])
+  t.not((await anew.read()).position.epoch, epoch)
+})
+
+t.test('a log that is removed while it runs is written again with the next change', async (t) => {
+  const { log, open } = place(t)
+  const store = open()
+  await put(store, 'a', '1')
+  await rm(log)
+  await put(store, 'b', '2')
+  await store.close()
+  t.same(await changesOf(open()), [[1, 'a', 'alice', '1'], [2, 'b', 'alice', '2']])
+})
+
+t.test('a compacted log keeps the last entries, and every version', async (t) => {
+  const { log, open } = place(t)
+  const store = open(5)
+  await put(store, 'old', '"old"')
+  await put(store, 'gone', '1')
+  await put(store, 'gone', null, { expected: 2 })
+  for (let i = 0; i < 20; i++) await put(store, `a${i}`, '1')
+  const reading = await store.read()
+  await store.close()
+  t.ok((await readFile(log, 'utf8')).split('\n').length < 60)
+  const again = open(5)
+  const { changes, beginsAt } = await again.history({ limit: 100 })
+  t.same([beginsAt, changes.length], [19, 5])
+  const found = await again.read()
+  t.same(found.position, reading.position)
+  t.equal(found.kind === 'everything' && found.documents.find(({ key }) => key === 'old')?.version, 1)
+  t.equal((await put(again, 'gone', '2')).version, 24)
+})
+
+t.test('one process writes, others follow and say so, and one takes over when it is gone', async (t) => {
+  const { open } = place(t)
+  const writer = open()
+  await put(writer, 'a', '1')
+  const follower = open()
+  t.same(await documents(follower), { a: '1' })
+  await t.rejects(put(follower, 'b', '2'), { code: 'FST_FLAGS_READ_ONLY', message: new RegExp(`process ${process.pid}`) })
+  await put(writer, 'b', '2')
+  t.same(await documents(follower), { a: '1', b: '2' })
+  const { position } = await follower.read()
+  await writer.close()
+  t.equal((await put(follower, 'c', '3')).version, 3)
+  t.equal((await follower.read(position)).kind, 'changes')
+})
+
+t.test('a writer killed at any moment leaves a whole file, every answered write, and no lock that holds', async (t) => {
+  const { folder, file, open } = place(t)
+  for (let round = 0; round < 3; round++) {
+    const child = spawn(process.execPath, [...process.execArgv, join(import.meta.dirname, 'helpers/file-writer.ts'), file], { stdio: ['ignore', 'pipe', 'inherit'] })
+    t.teardown(() => child.kill('SIGKILL'))
+    let said = ''
+    child.stdout.on('data', (data) => { said += String(data) })
+    await until(async () => said.split('\n').length > 10)
+    await new Promise((resolve) => setTimeout(resolve, Math.random() * 20))
+    child.kill('SIGKILL')
+    await once(child, 'close')
+    const [version, key, i] = said.slice(0, said.lastIndexOf('\n')).split('\n').at(-1)!.split(' ')
+    const store = open()
+    const { position } = await store.read()
+    t.ok(position.revision >= Number(version), 'no answered write is lost')
+    const { changes } = await store.history({ limit: 1, before: Number(version) + 1 })
+    t.match(changes[0], { key, document: JSON.stringify({ i: Number(i) }), version: Number(version) })
+    t.same(Object.entries(JSON.parse(await readFile(file, 'utf8')).flags).map(([key, value]) => [key, JSON.stringify(value)]).sort(), Object.entries(await documents(store)).sort())
+    await store.close()
+    t.same((await readdir(folder)).sort(), ['flags.json', 'flags.json.log'])
+  }
+})
+
+t.test('a symbolic link stays one', async (t) => {
+  const folder = t.testdir({ real: { 'flags.json': '{ "flags": {} }' } })
+  const link = join(folder, 'flags.json')
+  await symlink(join(folder, 'real', 'flags.json'), link)
+  const store = new FileStore({ file: link })
+  t.teardown(() => store.close())
+  await put(store, 'a', '1')
+  t.ok((await lstat(link)).isSymbolicLink())
+  t.same(JSON.parse(await readFile(join(folder, 'real', 'flags.json'), 'utf8')), { flags: { a: 1 } })
+})
+
+t.test('a path that cannot be used is unavailable, with the reason', async (t) => {
+  const folder = t.testdir({ file: '' })
+  const store = new FileStore({ file: join(folder, 'file', 'flags.json') })
+  t.teardown(() => store.close())
+  await t.rejects(store.read(), { code: 'FST_FLAGS_STORE_UNAVAILABLE', message: /ENOTDIR|EEXIST/ })
+  t.throws(() => new FileStore({ file: '' }), { code: 'FST_FLAGS_INVALID_OPTION' })
+})
