@@ -1,5 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Settings } from './options.js'
+import { FileStore } from './store/file.js'
 import { MemoryStore } from './store/memory.js'
 import { RedisStore } from './store/redis.js'
 import type { Store } from './store/store.js'
@@ -10,6 +11,6 @@ export function openStore ({ store, namespace }: Settings, log: FastifyBaseLogge
   switch (store.kind) {
     case 'memory': return new MemoryStore()
     case 'redis': return new RedisStore({ redis: store.redis, namespace, warn: (message) => { log.warn(`fastify-flags: ${message}`) } })
-    case 'file': throw new Error('no file store yet')
+    case 'file': return new FileStore({ file: store.file })
   }
 }

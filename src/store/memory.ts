@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { errors } from '../errors.js'
-import { Contents } from './contents.js'
+import { Contents, type Log } from './contents.js'
 import type { History, HistoryQuery, Position, Reading, Store, Write, Written } from './store.js'
 
 /** A store that lives and dies with its process: for tests, and for trying things. Stores may share one `Memory`. */
@@ -32,7 +32,7 @@ export class MemoryStore implements Store {
 
   async history (query: HistoryQuery): Promise<History> {
     this.#assertOpen()
-    return this.#memory.history(query)
+    return this.#memory.log.history(query)
   }
 
   async close (): Promise<void> {
@@ -72,8 +72,8 @@ export class Memory {
     return written
   }
 
-  history (query: HistoryQuery): History {
-    return this.#contents.log.history(query)
+  get log (): Log {
+    return this.#contents.log
   }
 
   /** Forgets everything, as a Redis does that is emptied or comes back without its data. */
