@@ -29,3 +29,6 @@ export { FileStore, type FileStoreOptions } from './store/file.js'
 export { Memory, MemoryStore } from './store/memory.js'
 export { RedisStore, type RedisStoreOptions } from './store/redis.js'
 export type { RedisConnection } from './store/redis-connection.js'
+
+// Routes
+export { evaluationRoutes, type EvaluationOptions } from './routes/evaluation.js'

@@ -87,7 +87,10 @@ export class Snapshot {
   isAnswerable (flag: string, environment: string): boolean {
     const environments = (this.#answerable ??= new Map())
     let known = environments.get(environment)
-    if (known === undefined) environments.set(environment, known = new Map())
+    if (known === undefined) {
+      if (environments.size === mostEnvironments) environments.clear()
+      environments.set(environment, known = new Map())
+    }
     return known.get(flag) ?? isSound(flag, (key) => this.#prerequisites(key, environment), known)
   }
 

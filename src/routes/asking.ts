@@ -1,91 +1,117 @@
-import { parse } from 'node:querystring'
+import { unescape } from 'node:querystring'
 import type { FastifyRequest } from 'fastify'
-import Type, { type Static } from 'typebox'
-import { errors } from '../errors.js'
+import { errors, type ErrorDetail } from '../errors.js'
 import type { EvaluationContext } from '../model/context.js'
-import { isKey, Key } from '../model/key.js'
+import { pointer } from '../model/json.js'
+import { isKey } from '../model/key.js'
+import { invalid } from './scope.js'
 
-const Identity = Type.Union([Type.String({ maxLength: 1000 }), Type.Null()], { description: 'a text of at most 1,000 characters' })
-
-/** What a caller may say in a body: OpenFeature's flat context, where `user` is another word for `targetingKey`. */
-export const Question = Type.Object({
-  context: Type.Optional(Type.Object({
-    targetingKey: Type.Optional(Identity),
-    user: Type.Optional(Identity),
-    groups: Type.Optional(Type.Union([Type.Array(Type.String({ maxLength: 1000 }), { maxItems: 1000 }), Type.Null()])),
-    region: Type.Optional(Identity)
-  })),
-  environment: Type.Optional(Key)
-}, { additionalProperties: false })
-
-/** Who a caller says is asking, and about which environment. Attributes are its own properties, without a prototype. */
+/** Who a caller says is asking, and about which environment. */
 export interface Asking {
-  identity: Pick<EvaluationContext, 'targetingKey' | 'groups' | 'region'> | undefined
+  identity: Identity | undefined
   attributes: EvaluationContext | undefined
   environment: string | undefined
 }
 
-/** Reads the query as it was sent, whatever query parser the host has: a parameter that stands twice is a list. */
+type Identity = Pick<EvaluationContext, 'targetingKey' | 'groups' | 'region'>
+
+// Hot. It reads the query as it was sent, whatever query parser the host has, in one pass without objects in between.
+/** What a query says; undefined where there is none. A parameter that stands twice is a list. */
 export function readQuery (request: FastifyRequest): Asking | undefined {
   const url = request.raw.url ?? ''
-  const start = url.indexOf('?')
-  if (start === -1 || start === url.length - 1) return undefined
-  const query = parse(url.slice(start + 1))
-  let attributes: EvaluationContext | undefined
-  for (const name in query) {
-    if (!reserved.has(name) && name !== '') (attributes ??= Object.create(null) as EvaluationContext)[name] = query[name]
+  let at = url.indexOf('?') + 1
+  if (at === 0 || at === url.length) return undefined
+  let user, targetingKey, region, environment, groups: string[] | undefined
+  let attributes: Record<string, string | string[]> | undefined
+  for (let end; at < url.length; at = end + 1) {
+    end = url.indexOf('&', at)
+    if (end === -1) end = url.length
+    const equals = url.indexOf('=', at)
+    const split = equals === -1 || equals > end ? end : equals
+    const name = decodeParameter(url.slice(at, split))
+    const value = split === end ? '' : decodeParameter(url.slice(split + 1, end))
+    switch (name) {
+      case '': break
+      case 'user': user = only(name, user, value); break
+      case 'targetingKey': targetingKey = only(name, targetingKey, value); break
+      case 'region': region = only(name, region, value); break
+      case 'environment': environment = only(name, environment, value); break
+      case 'groups': groups = groups === undefined ? [value] : [...groups, value]; break
+      default: {
+        attributes ??= Object.create(null) as Record<string, string | string[]> // so that any name is an own property
+        const before = attributes[name]
+        attributes[name] = before === undefined ? value : typeof before === 'string' ? [before, value] : [...before, value]
+      }
+    }
   }
-  const environment = single(query, 'environment')
-  if (environment !== undefined && !isKey(environment)) throw new errors.INVALID_REQUEST(`There can be no environment ${JSON.stringify(environment)}; leave the parameter out for the one this server answers for`)
+  if (environment && !isKey(environment)) throw new errors.INVALID_REQUEST(`There can be no environment ${JSON.stringify(environment)}; leave the parameter out for the one this server answers for`)
+  return { identity: identify(user, targetingKey, groups && splitGroups(groups), region), attributes, environment: environment || undefined }
+}
+
+function only (name: string, before: string | undefined, value: string): string {
+  if (before !== undefined) throw new errors.INVALID_REQUEST(`The query parameter ${name} stands twice; send it once`)
+  if (value.length > 1000) throw new errors.INVALID_REQUEST(`The query parameter ${name} is longer than 1,000 characters`)
+  return value
+}
+
+/** As forms are encoded: "+" is a space; a malformed escape stays as it is, beside those that are not. */
+function decodeParameter (text: string): string {
+  const spaced = text.includes('+') ? text.replaceAll('+', ' ') : text
+  return spaced.includes('%') ? unescape(spaced) : spaced
+}
+
+/** Reads a body such as `{ "context": { "targetingKey": "u1", "plan": "pro" }, "environment": "staging" }`; none at all is nothing said. */
+export function readBody (body: unknown): Asking | undefined {
+  if (body === undefined) return undefined
+  const faults: ErrorDetail[] = []
+  const { context = {}, environment, ...others } = objectOr(body, () => faults.push({ path: '', message: 'must be an object such as { "context": { "targetingKey": "u1", "plan": "pro" } }' }))
+  for (const name of Object.keys(others)) {
+    faults.push({ path: pointer('', name), message: 'is not known here; what is known of who asks stands in "context", such as { "context": { "targetingKey": "u1", "plan": "pro" } }' })
+  }
+  if (environment !== undefined && !isKey(environment)) faults.push({ path: '/environment', message: 'must be the name of an environment; leave it out for the one this server answers for' })
+  const { user, targetingKey, groups, region, ...attributes } = objectOr(context, () => faults.push({ path: '/context', message: 'must be an object such as { "targetingKey": "u1", "plan": "pro" }' }))
+  for (const [name, value] of Object.entries({ user, targetingKey, region })) {
+    if (!isMissing(value) && !isShortText(value)) faults.push({ path: `/context/${name}`, message: 'must be a text of at most 1,000 characters, in quotes' })
+  }
+  if (!isMissing(groups) && !(Array.isArray(groups) && groups.every(isShortText))) faults.push({ path: '/context/groups', message: 'must be a list of texts such as ["beta", "staff"]' })
+  if (faults.length > 0) throw invalid('body', faults)
   return {
-    identity: identify(single(query, 'user'), single(query, 'targetingKey'), query.groups === undefined ? undefined : splitGroups(query.groups), single(query, 'region')),
-    attributes,
-    environment
+    identity: identify(user as string, targetingKey as string, groups as string[], region as string),
+    attributes: Object.keys(attributes).length === 0 ? undefined : Object.assign(Object.create(null) as EvaluationContext, attributes),
+    environment: environment as string | undefined
   }
 }
 
-/** Reads a body that has passed the schema. */
-export function readBody (question: Static<typeof Question> | undefined): Asking | undefined {
-  if (question === undefined) return undefined
-  const { context = {}, environment } = question
-  let attributes: EvaluationContext | undefined
-  for (const [name, value] of Object.entries(context)) {
-    if (name !== 'environment' && reserved.has(name)) continue
-    (attributes ??= Object.create(null) as EvaluationContext)[name] = value as EvaluationContext[string]
-  }
-  const { user, targetingKey, groups, region } = context
-  return { identity: identify(user ?? undefined, targetingKey ?? undefined, groups ?? undefined, region ?? undefined), attributes, environment }
+function objectOr (value: unknown, refuse: () => void): Record<string, unknown> {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
+  refuse()
+  return {}
 }
 
-const reserved = new Set(['user', 'targetingKey', 'groups', 'region', 'environment'])
-
-function single (query: ReturnType<typeof parse>, name: string): string | undefined {
-  const value = query[name]
-  if (Array.isArray(value)) throw new errors.INVALID_REQUEST(`The query parameter ${name} stands twice; send it once`)
-  if (value !== undefined && value.length > 1000) throw new errors.INVALID_REQUEST(`The query parameter ${name} is longer than 1,000 characters`)
-  return value === '' ? undefined : value
+function isMissing (value: unknown): value is undefined | null {
+  return value === undefined || value === null
 }
 
-function identify (user: string | undefined, targetingKey: string | undefined, groups: string[] | undefined, region: string | undefined): Asking['identity'] {
+function isShortText (value: unknown): value is string {
+  return typeof value === 'string' && value.length <= 1000
+}
+
+function identify (user: string | null | undefined, targetingKey: string | null | undefined, groups: string[] | null | undefined, region: string | null | undefined): Identity | undefined {
   if (user && targetingKey && user !== targetingKey) throw new errors.INVALID_REQUEST('user and targetingKey are two names for one thing, and they differ; send one of them')
   const key = targetingKey || user
-  if (!key && !region && (groups === undefined || groups.length === 0)) return undefined
-  const identity: Asking['identity'] = {}
+  if (!key && !region && !groups?.length) return undefined
+  const identity: Identity = {}
   if (key) identity.targetingKey = key
-  if (groups !== undefined && groups.length > 0) identity.groups = groups
+  if (groups?.length) identity.groups = groups
   if (region) identity.region = region
   return identity
 }
 
 /** As in a header: split at commas first, then each item percent-decoded and trimmed, empty and repeated ones dropped. */
-function splitGroups (values: string | string[]): string[] {
+function splitGroups (values: string[]): string[] {
   const groups = new Set<string>()
-  for (const value of [values].flat()) {
-    for (const item of value.split(',')) {
-      const group = decode(item).trim()
-      if (group !== '') groups.add(group)
-    }
-  }
+  for (const value of values) for (const item of value.split(',')) groups.add(decode(item).trim())
+  groups.delete('')
   return [...groups]
 }
 
@@ -102,10 +128,9 @@ function decode (text: string): string {
  * whoever is identified by that stays who they are, and attributes known from that stay as they are; the caller may add others.
  * The caller's identity counts, as a whole, where there is no own one, and only if `accepts`.
  */
-export function settleContext (own: EvaluationContext, asking: Asking, accepts: boolean): EvaluationContext {
-  const { identity, attributes } = asking
-  const known = own.targetingKey || own.region || (own.groups !== undefined && own.groups.length > 0)
+export function settleContext (own: EvaluationContext, { identity, attributes }: Asking, accepts: boolean): EvaluationContext {
+  const known = own.targetingKey || own.region || own.groups?.length
   if (known || identity === undefined) return attributes === undefined ? own : Object.assign(attributes, own)
-  if (!accepts) throw new errors.FORBIDDEN('Who is asking is not taken from the query or the body here: leave out user, targetingKey, groups and region, or let the server take evaluation tokens (evaluation.tokens), trust the headers you send (trust), or trust its callers (evaluation.identity: \'caller\')')
-  return Object.assign(attributes ?? Object.create(null) as EvaluationContext, own, identity)
+  if (!accepts) throw new errors.FORBIDDEN('Who is asking is not taken from the query or the body here: leave out user, targetingKey, groups and region, or let the server take evaluation tokens (evaluation.tokens), trust the headers you send (trust), or trust its callers (evaluation.identity: "caller")')
+  return Object.assign(attributes ?? {}, own, identity)
 }

@@ -1,10 +1,11 @@
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
-import Type from 'typebox'
+import { EvaluationMessage, evaluations } from '../diagnostics.js'
 import { errors } from '../errors.js'
 import type { FlagEntry, Snapshot } from '../evaluation/snapshot.js'
 import type { Subject } from '../evaluation/subject.js'
-import { answer } from './answers.js'
-import { Question, readBody, readQuery, settleContext, type Asking } from './asking.js'
+import type { EvaluationContext } from '../model/context.js'
+import { toJson } from './answers.js'
+import { readBody, readQuery, settleContext, type Asking } from './asking.js'
 import { openScope } from './scope.js'
 import { readTokens, type Tokens } from './tokens.js'
 
@@ -22,7 +23,7 @@ export interface EvaluationOptions {
 type Asker = 'server' | 'browser' | undefined
 
 const bodyLimit = 64 * 1024
-const KeyParams = Type.Object({ key: Type.String() })
+interface KeyRoute { Params: { key: string } }
 
 /** Evaluation for people, and for stacks without an OpenFeature SDK. An encapsulated plugin; it needs the flags plugin around it. */
 export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (app, { prefix, tokens, browserTokens, identity }) => {
@@ -38,27 +39,25 @@ export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (ap
   }
 
   function subjectOf (request: FastifyRequest, asking: Asking | undefined, asker: Asker): Subject {
+    if (app.flags.status === 'NOT_READY') throw new errors.NOT_READY() // there is no caller's default to answer with
     const own = request.flags
-    if (asking === undefined) return own
-    return {
-      snapshot: own.snapshot,
-      environment: asking.environment ?? own.environment,
-      context: settleContext(own.context, asking, identity === 'caller' || asker === 'server'),
-      get now () { return own.now }
-    }
+    return asking === undefined ? own : new Other(own, settleContext(own.context, asking, identity === 'caller' || asker === 'server'), asking.environment)
   }
 
-  function evaluate (request: FastifyRequest<{ Params: { key: string } }>, reply: FastifyReply, asker: Asker, asking: Asking | undefined): FastifyReply {
+  function evaluate (request: FastifyRequest<KeyRoute>, reply: FastifyReply, asker: Asker, asking: Asking | undefined): FastifyReply {
     const { key } = request.params
     const subject = subjectOf(request, asking, asker)
     const entry = subject.snapshot.flag(key)
-    if (entry === undefined || (asker === 'browser' && entry.document.public !== true)) throw new errors.FLAG_NOT_FOUND(key)
-    return send(reply, answer(entry, subject, asker === 'browser'))
+    if (entry === undefined || (asker === 'browser' && entry.document.public !== true)) throw new errors.FLAG_NOT_FOUND(JSON.stringify(key.slice(0, 100)))
+    const outcome = entry.evaluator(subject.environment)(subject)
+    if (evaluations.hasSubscribers) evaluations.publish(new EvaluationMessage(subject, key, outcome.details))
+    if (outcome.details.reason === 'ERROR') throw new Error(`the flag ${key} cannot be evaluated: ${outcome.details.errorMessage}`)
+    return send(reply, toJson(key, outcome, asker === 'browser'))
   }
 
-  scope.get('/flags/:key/evaluate', { schema: { params: KeyParams } }, (request, reply) => evaluate(request, reply, admit(request), readQuery(request)))
+  scope.get<KeyRoute>('/flags/:key/evaluate', (request, reply) => evaluate(request, reply, admit(request), readQuery(request)))
 
-  scope.post('/flags/:key/evaluate', { onRequest: async (request) => { admit(request) }, schema: { params: KeyParams, body: Type.Optional(Question) } }, (request, reply) =>
+  scope.post<KeyRoute>('/flags/:key/evaluate', { onRequest: async (request) => { admit(request) } }, (request, reply) => // before the body is read
     evaluate(request, reply, admit(request), readBody(request.body)))
 
   scope.get('/flags', (request, reply) => {
@@ -67,10 +66,26 @@ export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (ap
     let text = ''
     for (const entry of sorted(subject.snapshot)) {
       if (asker === 'browser' && entry.document.public !== true) continue
-      text += text === '' ? answer(entry, subject, asker === 'browser') : ',' + answer(entry, subject, asker === 'browser')
+      const answer = toJson(entry.key, entry.evaluator(subject.environment)(subject), asker === 'browser')
+      text += text === '' ? answer : ',' + answer
     }
     return send(reply, `{"flags":[${text}]}`)
   })
+}
+
+/** The same flags at the same moment, for another context or environment. */
+class Other implements Subject {
+  readonly snapshot: Snapshot
+  readonly environment: string
+
+  constructor (readonly own: Subject, readonly context: EvaluationContext, environment = own.environment) {
+    this.snapshot = own.snapshot
+    this.environment = environment
+  }
+
+  get now (): number {
+    return this.own.now
+  }
 }
 
 function send (reply: FastifyReply, text: string): FastifyReply {

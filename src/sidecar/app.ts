@@ -7,7 +7,7 @@ import { pathOf } from '../routes/scope.js'
 import { isEmpty, type Settings } from './settings.js'
 
 /** The sidecar as a Fastify app, ready to listen. */
-export async function buildSidecar ({ environment, tokens, logLevel }: Settings): Promise<FastifyInstance> {
+export async function buildSidecar ({ store, environment, namespace, trust, tokens, logLevel }: Settings): Promise<FastifyInstance> {
   const app = Fastify({
     logger: { level: logLevel, serializers: { req: describe } },
     logController: new LogController({ disableRequestLogging: logLevel !== 'debug' && logLevel !== 'trace' }),
@@ -16,7 +16,7 @@ export async function buildSidecar ({ environment, tokens, logLevel }: Settings)
     http: { headersTimeout: 10_000, connectionsCheckingInterval: 1000 },
     routerOptions: { maxParamLength: 16_384 } // longer than any URL: what is no key is answered by our routes
   })
-  await app.register(flags, { environment })
+  await app.register(flags, { environment, namespace, trust, ...(store.kind === 'redis' ? { redis: store.url } : { store: 'memory' }) })
   await app.register(healthRoutes)
   await app.register(evaluationRoutes, {
     identity: 'caller',

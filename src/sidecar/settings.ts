@@ -1,6 +1,6 @@
 import { BlockList, isIP } from 'node:net'
 import { isKey } from '../model/key.js'
-import { nearest } from './nearest.js'
+import { nearest } from '../nearest.js'
 import { readOptions, UsageError, type Env, type Given, type Option } from './options.js'
 
 export const serveOptions = {
