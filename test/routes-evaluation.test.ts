@@ -81,8 +81,9 @@ t.test('names and escapes that are nobody\'s idea of an attribute do no harm', a
     t.match(await ask(app, `/flags/on-off/evaluate?${query}`), { status: 200, enabled: true }, query.slice(0, 40))
     t.match(await ask(app, `/flags/paying/evaluate?age=20&${query}`), { status: 200 })
   }
-  const payload = '{"context":{"__proto__":{"plan":"pro","age":20},"constructor":1}}'
-  t.match(await ask(app, '/flags/paying/evaluate', { method: 'POST', payload, headers: { 'content-type': 'application/json' } }), { status: 200, enabled: false })
+  t.match(await ask(app, '/flags/paying/evaluate', post({ constructor: { name: 'x' }, toString: 1 })), { status: 200, enabled: false })
+  const payload = '{"context":{"__proto__":{"plan":"pro","age":20}}}'
+  t.match(await ask(app, '/flags/paying/evaluate', { method: 'POST', payload, headers: { 'content-type': 'application/json' } }), { status: 400, code: 'FST_FLAGS_INVALID_JSON' })
   t.equal(({} as { plan?: string }).plan, undefined)
 })
 
@@ -128,6 +129,8 @@ t.test('bodies that are not JSON, too large, too deep or of another type are ans
   const app = await build(t, caller)
   const send = (payload: string, type = 'application/json') => ask(app, '/flags/on-off/evaluate', { method: 'POST', payload, headers: { 'content-type': type } })
   t.match(await send('{"context":'), { status: 400, code: 'FST_FLAGS_INVALID_JSON' })
+  t.match(await send('{"context":{"a":1,"a":2}}'), { status: 400, code: 'FST_FLAGS_INVALID_JSON', details: [{ path: '/context/a' }] })
+  t.match(await send(`{"context":{"a":${'['.repeat(5000)}${']'.repeat(5000)}}}`), { status: 400, code: 'FST_FLAGS_INVALID_JSON' })
   t.match(await send(`{"context":{"a":"${'x'.repeat(65 * 1024)}"}}`), { status: 413, code: 'FST_FLAGS_BODY_TOO_LARGE' })
   t.match(await send('a=b', 'application/x-www-form-urlencoded'), { status: 415, code: 'FST_FLAGS_UNSUPPORTED_MEDIA_TYPE' })
 })
