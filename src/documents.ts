@@ -3,12 +3,16 @@ import { isDeepStrictEqual } from 'node:util'
 import { errors, type FlagsError } from './errors.js'
 import { PersistentMap } from './evaluation/persistent-map.js'
 import { FlagEntry, SegmentEntry, Snapshot } from './evaluation/snapshot.js'
+import { checkFlag, checkSegment, readFlag, readSegment, type Read } from './model/check.js'
 import type { Flag } from './model/flag.js'
 import type { Segment } from './model/segment.js'
 import type { Kind, Position, Reading, StoredDocument } from './store/store.js'
 
 /** How long a piece of work may hold the event loop before others have their turn; milliseconds. */
 const slice = 10
+
+/** How many faults a message tells. */
+const mostFaults = 5
 
 /** Flags (and segments) by key, as in a store file. */
 export interface Bootstrap { flags: Record<string, Flag>, segments?: Record<string, Segment> }
@@ -31,16 +35,28 @@ type Changes = Extract<Reading, { kind: 'changes' }>
 type Entry = FlagEntry | SegmentEntry
 type Named = Pick<StoredDocument, 'kind' | 'key'>
 
-/** What is known before a store first answers. Throws INVALID_OPTION. */
-export function bootstrapped (bootstrap: Bootstrap | undefined): Known {
+/** What is known before a store first answers. Throws INVALID_OPTION with every field that is at fault. */
+export function bootstrapped ({ flags = {}, segments = {} }: Partial<Bootstrap> = {}): Known {
+  const others = { flag: (key: string) => own(flags, key), segment: (key: string) => own(segments, key) }
   const provenance = { version: 0, time: 0, by: null }
-  const flags = Object.entries(bootstrap?.flags ?? {}).map(([key, flag]) => [key, new FlagEntry(key, flag, provenance)] as const)
-  const segments = Object.entries(bootstrap?.segments ?? {}).map(([key, segment]) => [key, new SegmentEntry(key, segment, provenance)] as const)
-  return {
-    position: undefined,
-    snapshot: new Snapshot(new PersistentMap(new Map(flags)), new PersistentMap(new Map(segments))),
-    damage: new Map()
+  const entries = { flag: new Map<string, FlagEntry>(), segment: new Map<string, SegmentEntry>() }
+  const faults: string[] = []
+  for (const [key, document] of Object.entries(flags)) {
+    const checked = checkFlag(key, document, others)
+    if ('value' in checked) put(entries, new FlagEntry(key, checked.value, provenance))
+    else faults.push(...checked.details.map(({ path, message }) => `/flags/${key}${path} ${message}`))
   }
+  for (const [key, document] of Object.entries(segments)) {
+    const checked = checkSegment(key, document, others)
+    if ('value' in checked) put(entries, new SegmentEntry(key, checked.value, provenance))
+    else faults.push(...checked.details.map(({ path, message }) => `/segments/${key}${path} ${message}`))
+  }
+  if (faults.length > 0) throw new errors.INVALID_OPTION(`fastify-flags: the option bootstrap is not valid: ${faults.slice(0, mostFaults).join('; ')}`)
+  return { position: undefined, snapshot: new Snapshot(new PersistentMap(entries.flag), new PersistentMap(entries.segment)), damage: new Map() }
+}
+
+function own<T> (documents: Record<string, T>, key: string): T | undefined {
+  return Object.hasOwn(documents, key) ? documents[key] : undefined
 }
 
 /** What is known after a full reading. A document written no later than the one known is not parsed again and stays compiled. */
@@ -75,7 +91,11 @@ export async function loaded (known: Known, reading: Everything, touched: Touche
     if (before !== undefined) put(entries, before)
     damage.set(nameOf({ kind, key }), damageOf({ kind, key }, null, 'its stored form is damaged', before))
   }
-  for (const { key } of snapshot.flags()) if (!entries.flag.has(key)) touched.flag.add(key)
+  for (const { key } of snapshot.flags()) {
+    const due = rest()
+    if (due !== undefined) await due
+    if (!entries.flag.has(key)) touched.flag.add(key)
+  }
   for (const { key } of snapshot.segments()) if (!entries.segment.has(key)) touched.segment.add(key)
   return {
     position: reading.position,
@@ -108,9 +128,17 @@ export async function followed (known: Known, { position, changes }: Changes, to
   return { position, snapshot: known.snapshot.with(updates.flag, updates.segment), damage }
 }
 
+/** Throws with what is wrong when the document cannot be read. */
 function entryOf ({ kind, key, version, time, by }: Omit<StoredDocument, 'document'>, document: string): Entry {
   const provenance = { version, time, by }
-  return kind === 'flag' ? new FlagEntry(key, JSON.parse(document), provenance) : new SegmentEntry(key, JSON.parse(document), provenance)
+  return kind === 'flag'
+    ? new FlagEntry(key, valueOf(readFlag(document)), provenance)
+    : new SegmentEntry(key, valueOf(readSegment(document)), provenance)
+}
+
+function valueOf<T> (read: Read<T>): T {
+  if ('value' in read) return read.value
+  throw new Error(read.details.slice(0, mostFaults).map(({ path, message }) => `${path} ${message}`.trim()).join('; '))
 }
 
 function put (entries: { flag: Map<string, FlagEntry | undefined>, segment: Map<string, SegmentEntry | undefined> }, entry: Entry): void {

@@ -1,12 +1,12 @@
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { Admin } from '../src/admin.js'
 import { FastifyFlags } from '../src/facade.js'
 import type { FlagsError } from '../src/errors.js'
 import { Flags } from '../src/flags.js'
 import type { Flag } from '../src/model/flag.js'
-import type { Segment } from '../src/model/segment.js'
 import { Replica } from '../src/replica.js'
 import { MemoryStore } from '../src/store/memory.js'
+import { memoryOf } from './helpers/memory.js'
 
 const documents: Record<string, Flag> = {
   on: { enabled: true },
@@ -19,9 +19,10 @@ const documents: Record<string, Flag> = {
   broken: { enabled: true, variants: ['a'], offVariant: 'gone', serve: 'gone' }
 }
 
-/** Flags as an app has them that could load these, without a store that ever answers. */
-function build (flags: Record<string, Flag> = documents, segments: Record<string, Segment> = {}) {
-  const replica = new Replica({ store: new MemoryStore(), bootstrap: { flags, segments } })
+async function build (t: Test) {
+  const replica = new Replica({ store: new MemoryStore(memoryOf(documents)) })
+  t.teardown(() => replica.close())
+  await replica.start()
   const problems: FlagsError[] = []
   replica.on('problem', (problem) => problems.push(problem))
   return { replica, problems, flags: new FastifyFlags(replica, 'production', new Admin(replica)) }
@@ -31,13 +32,13 @@ function build (flags: Record<string, Flag> = documents, segments: Record<string
 const any = <T>(value: unknown) => value as T
 
 t.test('isEnabled is a boolean flag\'s value, and of others whether a variant but offVariant is served or a split chose', async (t) => {
-  const flags = build().flags.for('u1', { plan: 'free' })
+  const flags = (await build(t)).flags.for('u1', { plan: 'free' })
   t.same(['on', 'off', 'size', 'layout', 'split', 'staging'].map((key) => flags.isEnabled(key)), [true, false, false, true, true, false])
   t.equal(flags.with({ plan: 'pro' }).isEnabled('size'), true)
 })
 
 t.test('what cannot be said is the caller\'s default', async (t) => {
-  const flags = build().flags.for('u1')
+  const flags = (await build(t)).flags.for('u1')
   for (const key of ['nothing', 'broken']) {
     t.equal(flags.isEnabled(key), false)
     t.equal(flags.isEnabled(key, true), true)
@@ -63,7 +64,7 @@ t.test('before anything is loaded the default is served, with PROVIDER_NOT_READY
 })
 
 t.test('a value of another type than the default\'s is a TYPE_MISMATCH; null and undefined have no type', async (t) => {
-  const flags = build().flags.for('u1')
+  const flags = (await build(t)).flags.for('u1')
   t.equal(flags.getValue('size', 0), 1)
   t.same(flags.getValue('layout', {}), { columns: 2 })
   for (const fallback of ['1', true, {}, [], any(() => 1), any(Symbol('1'))]) {
@@ -76,16 +77,16 @@ t.test('a value of another type than the default\'s is a TYPE_MISMATCH; null and
 })
 
 t.test('details are OpenFeature\'s, frozen, and the same object each time', async (t) => {
-  const flags = build().flags.for('u1', { plan: 'pro' })
+  const flags = (await build(t)).flags.for('u1', { plan: 'pro' })
   const details = flags.getDetails('size', 0)
-  t.same(details, { value: 10, variant: 'large', reason: 'TARGETING_MATCH', flagMetadata: { cause: 'rule', rule: '0', environment: 'production', version: 0 } })
+  t.same(details, { value: 10, variant: 'large', reason: 'TARGETING_MATCH', flagMetadata: { cause: 'rule', rule: '0', environment: 'production', version: 3 } })
   t.equal(flags.getDetails('size', 0), details)
   t.ok(Object.isFrozen(details) && Object.isFrozen(flags.getValue('layout', {})))
   t.equal(flags.getVariant('size'), 'large')
 })
 
 t.test('getAll gives each value by its key, leaves errors out, and the private ones where asked', async (t) => {
-  const flags = build().flags.for('u1')
+  const flags = (await build(t)).flags.for('u1')
   t.same(flags.getAll(), { on: true, off: false, size: 1, layout: { columns: 2 }, split: 'control', beta: true, staging: false })
   t.same(flags.getAll({ publicOnly: true }), { layout: { columns: 2 } })
   const all = flags.getAll()
@@ -94,7 +95,7 @@ t.test('getAll gives each value by its key, leaves errors out, and the private o
 })
 
 t.test('for takes a user or a context, more attributes, and another environment', async (t) => {
-  const { flags } = build()
+  const { flags } = await build(t)
   t.equal(flags.for('u1').isEnabled('beta'), true)
   t.equal(flags.for('u2', { groups: ['beta'] }).isEnabled('beta'), true)
   t.equal(flags.for({ targetingKey: 'u1' }).isEnabled('beta'), true)
@@ -106,7 +107,7 @@ t.test('for takes a user or a context, more attributes, and another environment'
 })
 
 t.test('contexts of every shape are read sensibly and never throw', async (t) => {
-  const { flags, problems } = build()
+  const { flags, problems } = await build(t)
   class User { targetingKey = 'u1'; get groups (): string[] { throw new Error('a prototype\'s getter is none of ours') } }
   const bare = Object.assign(Object.create(null) as object, { groups: ['beta'] })
   const hits = [7, 7n, { targetingKey: 7 }, new User(), bare, { groups: 'beta' }, { groups: ['x', 7, null, 'beta'] }, { region: 49 }]
@@ -120,7 +121,7 @@ t.test('contexts of every shape are read sensibly and never throw', async (t) =>
 
 t.test('the context is a frozen copy: what becomes of the original changes nothing', async (t) => {
   const given = { targetingKey: 'u1', groups: ['beta'], plan: 'pro' }
-  const flags = build().flags.for(given)
+  const flags = (await build(t)).flags.for(given)
   given.plan = 'free'
   given.groups.length = 0
   t.same(flags.context, { targetingKey: 'u1', groups: ['beta'], plan: 'pro' })
@@ -129,7 +130,7 @@ t.test('the context is a frozen copy: what becomes of the original changes nothi
 })
 
 t.test('with adds to the context and keeps snapshot, now and environment', async (t) => {
-  const { flags, problems } = build()
+  const { flags, problems } = await build(t)
   const base = flags.for({ targetingKey: 'u1', plan: 'free', region: 'eu' }, undefined, { environment: 'staging' })
   const more = base.with({ plan: 'pro', seats: 5 })
   t.same(more.context, { targetingKey: 'u1', plan: 'pro', region: 'eu', seats: 5 })
@@ -142,7 +143,7 @@ t.test('with adds to the context and keeps snapshot, now and environment', async
 })
 
 t.test('a context function is called once, when a flag first needs it', async (t) => {
-  const { replica } = build()
+  const { replica } = await build(t)
   let calls = 0
   const flags = new Flags(replica, 'production', () => ({ calls: ++calls, targetingKey: 'u1' }))
   flags.isEnabled('on')
@@ -151,14 +152,14 @@ t.test('a context function is called once, when a flag first needs it', async (t
 })
 
 t.test('a context function that throws or is asynchronous is reported once, and nobody asks', async (t) => {
-  const { replica, problems } = build()
+  const { replica, problems } = await build(t)
   for (let i = 0; i < 3; i++) t.equal(new Flags(replica, 'production', () => { throw new Error('no session') }).isEnabled('beta'), false)
   for (let i = 0; i < 3; i++) t.equal(new Flags(replica, 'production', async () => { throw new Error('never seen') }).isEnabled('beta'), false)
   t.same(problems.map(({ code, message }) => [code, /no session|promise/.exec(message)?.[0]]), [['FST_FLAGS_CONTEXT_FAILED', 'no session'], ['FST_FLAGS_CONTEXT_FAILED', 'promise']])
 })
 
 t.test('keys of any type and prototype\'s names never throw', async (t) => {
-  const flags = build().flags.for('u1')
+  const flags = (await build(t)).flags.for('u1')
   for (const key of [undefined, null, 5, Symbol('on'), {}, [], () => {}, { toString () { throw new Error('no') } }, '__proto__', 'constructor', 'toString', '']) {
     t.equal(flags.isEnabled(any(key)), false)
     t.equal(flags.isEnabled(any(key), true), true)

@@ -1,21 +1,16 @@
-import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import type { Bootstrap } from '../src/documents.js'
 import type { FlagsError } from '../src/errors.js'
 import { Replica, type ChangeEvent, type ReplicaOptions } from '../src/replica.js'
 import { Memory, MemoryStore } from '../src/store/memory.js'
-import type { Kind, Reading } from '../src/store/store.js'
+import type { Reading } from '../src/store/store.js'
 import { FaultyStore } from './helpers/faulty-store.js'
+import { write } from './helpers/memory.js'
 
 const on = '{"enabled":true}'
 const off = '{"enabled":false}'
-
-function write (memory: Memory, key: string, document: string | null, kind: Kind = 'flag') {
-  const [last] = memory.log.history({ kind, key, limit: 1 }).changes
-  const expected = last === undefined || last.document === null ? 0 : last.version
-  return memory.write({ kind, key, document, expected, epoch: memory.log.position.epoch, by: 'alice', id: randomUUID() })
-}
 
 /** A replica of a memory, behind a store that can fail; it polls only when told. */
 function build (t: { teardown (close: () => unknown): void }, options: Partial<ReplicaOptions> & { memory?: Memory } = {}) {
@@ -213,6 +208,11 @@ t.test('the clock is the store\'s, whatever this machine thinks', async (t) => {
   await replica.start()
   t.ok(Math.abs(replica.now() - Date.now() - 3_600_000) < 1000)
   t.ok(Math.abs(replica.lastSyncedAt! - Date.now()) < 1000, 'lastSyncedAt is this machine\'s')
+})
+
+t.test('a bootstrap that is not valid is refused with every field at fault', async (t) => {
+  const bootstrap = { flags: { a: { enabled: 'yes' }, b: { enabled: true, prerequisites: [{ flag: 'missing' }] } }, segments: { s: {} } } as unknown as Bootstrap
+  t.throws(() => new Replica({ store: new MemoryStore(), bootstrap }), { code: 'FST_FLAGS_INVALID_OPTION', message: /\/flags\/a\/enabled .*\/flags\/b\/prerequisites\/0\/flag .*\/segments\/s/ })
 })
 
 t.test('a store that is down at start is waited for no longer than asked, and bootstrap is served until it is up', async (t) => {
