@@ -19,6 +19,7 @@ export type ContextFunction = (request: FastifyRequest) => EvaluationContext | u
 
 const longest = 1024 // bytes of one header
 const memoised = 1000 // group lists; at most about a megabyte of keys
+const plain = /^[\x21-\x24\x26-\x2b\x2d-\x7e]+$/ // visible ASCII but comma and percent sign
 const nobody: EvaluationContext = Object.freeze({})
 
 // Of these Node keeps the first and drops the others, so a repeated one leaves no ", ".
@@ -62,6 +63,10 @@ export function readHeaders ({ user, groups, region, ...attributes }: HeaderName
   }
 
   function value (request: FastifyRequest, headers: IncomingHttpHeaders, name: string): string | undefined {
+    const sent = headers[name]
+    if (sent === undefined) return undefined
+    // Hot: nothing to decode or to trim, not joined of several, as nearly all are.
+    if (typeof sent === 'string' && sent.length <= longest && plain.test(sent) && !keptFirst.has(name)) return sent
     const text = raw(request, headers, name)
     return text === undefined ? undefined : decode(fromBytes(text)) || undefined
   }

@@ -1,0 +1,62 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { connect, type AddressInfo } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import type { FastifyInstance } from 'fastify'
+
+/*
+ * A load of 50 connections, each asking again as soon as it has its answer. The client is a process of its own that only
+ * counts bytes, so that the server, this process, is what is measured.
+ */
+
+const connections = 50
+const milliseconds = 700
+
+/** Requests per second, and microseconds of this process's CPU time for each. */
+export interface Round { rate: number, cpu: number }
+
+/** One round against a listening app. All answers must have one length. */
+export async function run (app: FastifyInstance, request: string): Promise<Round> {
+  const { port } = app.server.address() as AddressInfo
+  const client = fork(fileURLToPath(import.meta.url), ['client', String(port), request])
+  const before = process.cpuUsage()
+  const [{ requests, seconds }] = await once(client, 'message') as [{ requests: number, seconds: number }]
+  const { user, system } = process.cpuUsage(before)
+  await once(client, 'exit')
+  return { rate: requests / seconds, cpu: (user + system) / requests }
+}
+
+export function median (values: number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1]!
+}
+
+async function ask (port: number, text: string): Promise<void> {
+  const request = Buffer.from(text)
+  let bytes = 0
+  let length = 0
+  const sockets = await Promise.all(Array.from({ length: connections }, async () => {
+    const socket = connect(port, '127.0.0.1').setNoDelay()
+    await once(socket, 'connect')
+    socket.write(request)
+    const [first] = await once(socket, 'data') as [Buffer]
+    length = first.length
+    return socket
+  }))
+  const start = performance.now()
+  for (const socket of sockets) {
+    let open = length
+    socket.on('data', (data) => {
+      bytes += data.length
+      open -= data.length
+      if (open > 0) return
+      open = length
+      socket.write(request)
+    })
+    socket.write(request)
+  }
+  setTimeout(() => {
+    process.send!({ requests: Math.floor(bytes / length), seconds: (performance.now() - start) / 1000 }, () => process.exit(0))
+  }, milliseconds)
+}
+
+if (process.argv[2] === 'client') await ask(Number(process.argv[3]), process.argv[4]!)
