@@ -25,7 +25,7 @@ export class FastifyFlags {
    */
   for (who?: string | EvaluationContext, attributes?: EvaluationContext, options?: { environment?: string }): Flags {
     const environment = typeof options?.environment === 'string' ? options.environment : this.environment
-    const flags = new Flags(this.#replica, environment, who)
+    const flags = new Flags(this.#replica, environment, typeof who === 'function' ? undefined : who)
     return attributes === undefined ? flags : flags.with(attributes)
   }
 

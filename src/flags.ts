@@ -19,11 +19,12 @@ export class Flags implements Subject {
   readonly #replica: Replica
   readonly #ready: boolean
   #context: EvaluationContext | undefined
-  #source: (() => unknown) | undefined
+  readonly #source: (() => EvaluationContext) | undefined
   #now: number | undefined
 
   /**
-   * `who` is a context, a targeting key, or a function that gives one, called when it is first needed.
+   * `who` is a context or a targeting key, whatever a caller gave for one; or a function, called when a context is first
+   * needed, that never throws and gives one as `toContext` makes it: it is taken as it is.
    * With `base`, `who` is added to its context, and its snapshot and now are kept.
    */
   constructor (replica: Replica, environment: string, who: unknown, base?: Flags) {
@@ -33,13 +34,13 @@ export class Flags implements Subject {
     this.#ready = base === undefined ? replica.status !== 'NOT_READY' : base.#ready
     this.#now = base?.now
     if (base !== undefined) this.#context = this.#read(base.context, who)
-    else if (typeof who === 'function') this.#source = who as () => unknown
+    else if (typeof who === 'function') this.#source = who as () => EvaluationContext
     else this.#context = this.#read(who)
   }
 
   /** Who asks: frozen, a copy of what was given. */
   get context (): EvaluationContext {
-    return (this.#context ??= this.#read(this.#source))
+    return (this.#context ??= this.#source!())
   }
 
   /** Epoch milliseconds by the store's clock; the same for as long as this object lives. */
@@ -130,9 +131,8 @@ export class Flags implements Subject {
 
   #read (who: unknown, attributes?: unknown): EvaluationContext {
     try {
-      const given = typeof who === 'function' ? who() : who
-      if (!(given instanceof Promise)) return toContext(given, attributes)
-      given.catch(() => {})
+      if (!(who instanceof Promise)) return toContext(who, attributes)
+      who.catch(() => {})
       throw new TypeError('it is a promise, but must be there at once')
     } catch (error) {
       this.#replica.report(new errors.CONTEXT_FAILED(error instanceof Error ? error.message : 'what was thrown is no error', { cause: error }))

@@ -15,17 +15,13 @@ export function keepLog (log: FastifyBaseLogger, replica: Replica, settings: Set
     log.warn('fastify-flags: with trust "all" every client can say who it is')
   }
 
-  let problem: string | undefined
-  replica.on('problem', ({ code, message }) => {
-    if (code === problem) return
-    problem = code
-    log.warn({ code, status: replica.status }, `fastify-flags: ${message}`)
+  replica.on('problem', ({ code, message, cause }) => {
+    log.warn({ code, err: cause, status: replica.status }, `fastify-flags: ${message}`)
   })
   replica.on('stale', () => {
     log.warn({ lastSyncedAt: replica.lastSyncedAt }, 'fastify-flags: the store has not answered for a while; serving what was last known')
   })
   replica.on('ready', () => {
-    problem = undefined
     log.info({ revision: replica.revision }, 'fastify-flags: in sync with the store')
   })
   replica.once('ready', () => { warnOfEnvironment(log, replica, environment) })

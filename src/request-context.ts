@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
-import type { EvaluationContext } from './model/context.js'
+import { errors, type FlagsError } from './errors.js'
+import { toContext, type EvaluationContext } from './model/context.js'
 import type { IsTrusted } from './trust.js'
 
 /** Which header carries what: `user` (the targeting key), `groups` (a list), `region`; any other name is an attribute. */
@@ -11,11 +12,11 @@ export interface HeaderNames {
   [attribute: string]: string
 }
 
-/** What is known of who sends a request. Never throws. */
+/** What is known of who sends a request: frozen, as `toContext` would make it. Never throws. */
 export type ReadContext = (request: FastifyRequest) => EvaluationContext
 
-/** What an app gives as the option `context`. Nothing (undefined, null) is nobody. */
-export type ContextFunction = (request: FastifyRequest) => EvaluationContext | undefined | null
+/** What an app gives as the option `context`: who asks, by a context or just a targeting key. Nothing (undefined, null) is nobody. */
+export type ContextFunction = (request: FastifyRequest) => EvaluationContext | string | undefined | null
 
 const longest = 1024 // bytes of one header
 const memoised = 1000 // group lists; at most about a megabyte of keys
@@ -59,7 +60,7 @@ export function readHeaders ({ user, groups, region, ...attributes }: HeaderName
       const text = value(request, headers, name)
       if (text !== undefined) context[attribute] = text
     }
-    return context
+    return Object.freeze(context)
   }
 
   function value (request: FastifyRequest, headers: IncomingHttpHeaders, name: string): string | undefined {
@@ -104,37 +105,24 @@ export function readHeaders ({ user, groups, region, ...attributes }: HeaderName
   }
 }
 
-/** Asks the app's own function; one that throws, or returns what is no context, leaves an empty one and is logged once. */
-export function callContext (context: ContextFunction, log: FastifyBaseLogger): ReadContext {
-  let told = false
-  const tell = (request: FastifyRequest, fields: object, message: string) => {
-    if (!told) log.error({ reqId: request.id, ...fields }, `fastify-flags: the function given as context ${message}; flags are evaluated for nobody (said once)`)
-    told = true
-  }
+/** Asks the app's own function. One that throws, or returns what is no context, leaves an empty one and is reported. */
+export function callContext (context: ContextFunction, report: (problem: FlagsError) => void): ReadContext {
   return (request) => {
     try {
       const given: unknown = context(request)
-      if (given === undefined || given === null) return nobody
-      if (isPlain(given)) return given
       if (isThenable(given)) {
         given.then(undefined, () => {}) // its rejection is nobody else's
-        tell(request, {}, 'returned a promise, but it must be synchronous: await what it needs in an onRequest hook and keep that on the request')
-      } else if (typeof given !== 'object' || Array.isArray(given)) {
-        tell(request, {}, `must return an object such as { targetingKey: 'alice' }, it returned ${Array.isArray(given) ? 'a list' : `a ${typeof given}`}`)
+        report(new errors.CONTEXT_FAILED('the option context returned a promise, but it must be synchronous; await what it needs in an onRequest hook and keep that on the request'))
+      } else if (Array.isArray(given) || typeof given === 'boolean' || typeof given === 'function') {
+        report(new errors.CONTEXT_FAILED(`the option context must return an object such as { targetingKey: 'alice' }, it returned a ${Array.isArray(given) ? 'list' : typeof given}`))
       } else {
-        return { ...given } // evaluation reads own properties of plain objects
+        return toContext(given)
       }
-    } catch (err) {
-      tell(request, { err }, 'threw')
+    } catch (cause) {
+      report(new errors.CONTEXT_FAILED('the option context threw', { cause })) // the cause's own words may be about one user
     }
     return nobody
   }
-}
-
-function isPlain (value: unknown): value is EvaluationContext {
-  if (typeof value !== 'object' || value === null) return false
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return (prototype === Object.prototype || prototype === null) && !('then' in value)
 }
 
 function isThenable (value: unknown): value is PromiseLike<unknown> {

@@ -124,18 +124,26 @@ t.test('the option context is called at the first need, once a request, after th
   t.equal(calls, 1)
 })
 
+t.test('the option context may give just the targeting key', async (t) => {
+  const { app } = await build(t, { context: () => 'alice' })
+  t.same((await app.inject('/')).json(), { targetingKey: 'alice' })
+})
+
 for (const [what, context, said] of [
-  ['throws', () => { throw new Error('no session') }, /threw/],
+  ['throws', () => { throw new Error('no session') }, /the option context threw/],
   ['returns a promise', async () => ({ targetingKey: 'alice' }), /promise, but it must be synchronous/],
   ['returns a promise that rejects', async () => { throw new Error('no session') }, /promise, but it must be synchronous/],
-  ['returns a text', () => 'alice', /must return an object.*a string/],
+  ['returns a boolean', () => true, /must return an object.*a boolean/],
   ['returns a list', () => ['alice'], /must return an object.*a list/]
 ] as const) {
   t.test(`a context function that ${what} leaves an empty context and is logged once`, async (t) => {
     const { app, lines } = await build(t, { context: context as () => undefined })
+    const problems: string[] = []
+    app.flags.on('problem', ({ code }) => { problems.push(code) })
     for (let i = 0; i < 3; i++) t.same((await app.inject('/')).json(), {})
-    const complaints = lines().filter(({ level }) => level === 50)
+    const complaints = lines().filter(({ level }) => level >= 40)
     t.equal(complaints.length, 1)
     t.match(complaints[0]!.msg, said)
+    t.same(problems, ['FST_FLAGS_CONTEXT_FAILED'])
   })
 }
