@@ -4,6 +4,7 @@ import { isKey } from './model/key.js'
 import type { Segment } from './model/segment.js'
 import { nearest } from './nearest.js'
 import type { ContextFunction, HeaderNames } from './request-context.js'
+import type { AdminOptions } from './routes/admin.js'
 import type { EvaluationOptions } from './routes/evaluation.js'
 import type { RedisConnection } from './store/redis-connection.js'
 import type { Store } from './store/store.js'
@@ -28,6 +29,8 @@ export interface FlagsOptions {
   bootstrap?: { flags: Record<string, Flag>, segments?: Record<string, Segment> }
   /** Milliseconds without contact to the store until the status is STALE; default 5,000. */
   staleAfter?: number
+  /** Registers the admin routes, under `/admin` unless a prefix says otherwise; left out, there are none. */
+  admin?: AdminOptions
   /** Registers the evaluation routes; left out, there are none. */
   evaluation?: EvaluationOptions
 }
@@ -42,6 +45,7 @@ export interface Settings {
   context?: ContextFunction
   bootstrap?: FlagsOptions['bootstrap']
   staleAfter: number
+  admin?: AdminOptions
   evaluation?: EvaluationOptions
 }
 
@@ -56,6 +60,7 @@ const checks: { [Name in keyof Required<FlagsOptions>]: { must: string, check: (
   context: { must: 'a function that takes the request and returns a context such as { targetingKey: "alice" }', check: (value) => typeof value === 'function' },
   bootstrap: { must: 'an object such as { flags: { "new-checkout": { enabled: true } } }', check: (value) => isObject(value) && isObject(value.flags) && (value.segments === undefined || isObject(value.segments)) },
   staleAfter: { must: 'a number of milliseconds, more than 0', check: (value) => typeof value === 'number' && value > 0 && Number.isFinite(value) },
+  admin: { must: 'an object such as { tokens: { alice: process.env.ALICE_TOKEN } }', check: (value) => checkRoutes(value, 'admin', ['prefix', 'tokens', 'readTokens', 'authorize', 'openapi']) },
   evaluation: { must: 'an object such as { prefix: "/feature", tokens: { backend: process.env.TOKEN } }', check: (value) => checkRoutes(value, 'evaluation', ['prefix', 'tokens', 'browserTokens', 'identity']) }
 }
 
@@ -69,13 +74,13 @@ export function checkOptions (options: FlagsOptions): Settings {
     if (answer !== true) throw new errors.INVALID_OPTION(`fastify-flags: the option ${name} must be ${must}${answer === false ? `, not ${describe(value, name)}` : `; ${answer}`}`)
   }
   checkTogether(options)
-  const { store, redis, namespace = 'flags', environment = 'production', headers, trust = 'local', context, bootstrap, staleAfter = 5000, evaluation } = options
-  return { store: chooseStore(store, redis), namespace, environment, headers: nameHeaders(headers), trust, context, bootstrap, staleAfter, evaluation }
+  const { store, redis, namespace = 'flags', environment = 'production', headers, trust = 'local', context, bootstrap, staleAfter = 5000, admin, evaluation } = options
+  return { store: chooseStore(store, redis), namespace, environment, headers: nameHeaders(headers), trust, context, bootstrap, staleAfter, admin, evaluation }
 }
 
 function refuseUnknown (name: string): never {
   const names = Object.keys(checks)
-  const hint = name === 'prefix' ? 'the plugin itself has no routes; give evaluation.prefix' : suggest(name, names)
+  const hint = name === 'prefix' ? 'the plugin itself has no routes; give admin.prefix or evaluation.prefix' : suggest(name, names)
   throw new errors.INVALID_OPTION(`fastify-flags: there is no option ${name}; ${hint}`)
 }
 

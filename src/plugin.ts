@@ -11,6 +11,7 @@ import { keepLog, logLateStart } from './plugin-log.js'
 import { Replica } from './replica.js'
 import { callContext, readHeaders } from './request-context.js'
 import { guardRoute, refuseUnguarded, type RouteFlag } from './route-guard.js'
+import { adminRoutes } from './routes/admin.js'
 import { evaluationRoutes } from './routes/evaluation.js'
 import { compileTrust } from './trust.js'
 
@@ -55,6 +56,7 @@ const flagsPlugin: FastifyPluginAsync<FlagsOptions> = async (app, options) => {
   await replica.start()
   logLateStart(app.log, replica, settings)
 
+  if (settings.admin !== undefined) await addRoutes(app, 'admin', adminRoutes, { ...settings.admin, prefix: settings.admin.prefix ?? '/admin' })
   if (settings.evaluation !== undefined) await addRoutes(app, 'evaluation', evaluationRoutes, settings.evaluation)
 }
 

@@ -25,6 +25,7 @@ t.test('left out, everything has its default', async (t) => {
     context: undefined,
     bootstrap: undefined,
     staleAfter: 5000,
+    admin: undefined,
     evaluation: undefined
   })
 })
@@ -76,6 +77,8 @@ t.test('a wrong option is refused with what was given and what is allowed', asyn
     [{ redis: { url: 'redis://localhost', closeClient: true } }, /closeClient means nothing here/],
     [{ redis: { sendCommand () {}, duplicate () {}, isOpen: true } }, /client of another package/],
     [{ redis: undefined }, /option redis is undefined; is @fastify\/redis registered before/],
+    [{ admin: true }, /option admin must be an object such as/],
+    [{ admin: { token: {} } }, /there is no admin\.token; did you mean tokens\?/],
     [{ evaluation: true }, /option evaluation must be an object such as/],
     [{ evaluation: { token: {} } }, /there is no evaluation\.token; did you mean tokens\?/],
     [{ evaluation: { prefix: 'flags' } }, /evaluation\.prefix must begin with a slash/],
@@ -91,7 +94,7 @@ t.test('an option that does not exist is refused with the one that was probably 
     t.match(refusal({ [name]: 'x' }), `there is no option ${name}; did you mean ${meant}?`)
   }
   t.match(refusal({ colour: 'red' }), /there is no option colour; there are store, redis, namespace/)
-  t.match(refusal({ prefix: '/flags' }), /give evaluation\.prefix/)
+  t.match(refusal({ prefix: '/flags' }), /give admin\.prefix or evaluation\.prefix/)
 })
 
 t.test('a wrong option fails the start of the app, and no refusal shows what may be a secret', async (t) => {

@@ -93,6 +93,19 @@ t.test('evaluation registers its routes, and names the option when one of them i
   await t.rejects(async () => { await taken.register(flags, { store: 'memory', evaluation: {} }) }, { code: 'FST_FLAGS_INVALID_OPTION', message: /option evaluation is taken.*\/flags.*evaluation\.prefix/ })
 })
 
+t.test('admin registers its routes under /admin or its prefix, and needs to know who may use them', async (t) => {
+  const alice = 'a-secret-of-alice-0123'
+  for (const [prefix, url] of [[undefined, '/admin/flags/k'], ['/ops/flags', '/ops/flags/flags/k']] as const) {
+    const app = await build(t, { store: 'memory', admin: { prefix, tokens: { alice } } })
+    t.equal((await app.inject({ method: 'PUT', url, payload: on })).statusCode, 401)
+    const answer = await app.inject({ method: 'PUT', url, payload: on, headers: { authorization: `Bearer ${alice}` } })
+    t.match(answer.json(), { key: 'k', enabled: true, updatedBy: 'alice' })
+    t.equal(app.flags.for('u').isEnabled('k'), true)
+  }
+  t.equal((await (await build(t)).inject('/admin/flags')).statusCode, 404, 'off by default')
+  await t.rejects(build(t, { store: 'memory', admin: {} }), { code: 'FST_FLAGS_INVALID_OPTION' })
+})
+
 t.test('the start log says what is served from where, and warns of a memory that nobody asked for', async (t) => {
   const start = async (options: FlagsOptions = {}) => {
     const { stream, lines } = logs()
