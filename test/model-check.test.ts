@@ -313,6 +313,10 @@ t.test('a condition\'s value must be there, be a list where one is taken, and be
   condition('matches', '[', '/value must be a regular expression in RE2 syntax')
   condition('matches', ['a', '(?=x)'], '/value/1 must be a regular expression in RE2 syntax, which has no look-around and no back-references (')
   condition('matches', 'a'.repeat(1001), '/value must be a regular expression of at most 1000 characters')
+  condition('matches', '(\\d{1,3}\\.){3}\\d{1,3}')
+  condition('matches', '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
+  condition('matches', '\\x{1F600}+\\d{1,1000}')
+  for (const value of [`(${'a'.repeat(90)}){1000}`, `((${'a'.repeat(300)}){31}){31}`]) condition('matches', value, '/value must be a regular expression that repeats less')
   for (const operator of ['semver_eq', 'semver_gt', 'semver_gte', 'semver_lt', 'semver_lte']) {
     for (const value of ['1.2.3', 'v1.2.3', '2', '2.4', '1.2.3-rc.1+build']) condition(operator, value)
     for (const value of [2, 2.4, '1.2.3.4', 'x', '']) condition(operator, value, '/value must be a semantic version in quotes, such as "2.4.0"')
@@ -332,6 +336,14 @@ t.test('a condition\'s value must be there, be a list where one is taken, and be
   condition('in', undefined, '/value is missing; in needs a list to compare with')
   condition('in', ['x'], undefined, { ignoreCase: true })
   condition('gt', 5, '/ignoreCase must be left out: gt does not compare texts', { ignoreCase: false })
+  t.end()
+})
+
+t.test('the patterns of a document together are bounded, so that compiling them blocks nobody', (t) => {
+  const when = { attribute: 'a', operator: 'matches', value: Array.from({ length: 60 }, (_, i) => `^(${'x'.repeat(900)}|${i})$`) }
+  accepts(t, { serve: 'off', rules: [{ when }] })
+  const told = faults({ serve: 'off', rules: [{ when }, { when }] })
+  t.match(told[0], /^\/rules\/1\/when\/value\/\d+ must be left out, or another pattern be: together they are too large to compile/)
   t.end()
 })
 

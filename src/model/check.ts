@@ -6,6 +6,7 @@ import { Flag } from './flag.js'
 import { checkFlagMeaning } from './flag-check.js'
 import { jsonTypeOf, maxDepth, pointer } from './json.js'
 import { isKey, keyDescription } from './key.js'
+import { maxEffort } from './operators.js'
 import type { Others } from './references.js'
 import { Segment } from './segment.js'
 import { checkSegmentMeaning } from './segment-check.js'
@@ -25,12 +26,12 @@ const isSegment = Compile(Segment)
  * Gives a copy of it as JSON keeps it (a Date is its text, `undefined` is left out), or every field that is at fault.
  */
 export function checkFlag (key: string, document: unknown, others: Others): Checked<Flag> {
-  return check(key, document, Flag, isFlag, (flag, sound) => checkFlagMeaning(key, flag as Flag, others, sound))
+  return check(key, document, Flag, isFlag, (flag, sound) => checkFlagMeaning(key, flag as Flag, { others, sound, effort: maxEffort() }))
 }
 
 /** The same for a segment. */
 export function checkSegment (key: string, document: unknown, others: Others): Checked<Segment> {
-  return check(key, document, Segment, isSegment, (segment, sound) => checkSegmentMeaning(key, segment as Segment, others, sound))
+  return check(key, document, Segment, isSegment, (segment, sound) => checkSegmentMeaning(key, segment as Segment, { others, sound, effort: maxEffort() }))
 }
 
 /**

@@ -2,17 +2,18 @@ import type { ErrorDetail } from '../errors.js'
 import { decidingFields, type Environment, type Flag } from './flag.js'
 import { jsonTypeOf, pointer } from './json.js'
 import { isBoolean, offVariantOf, variantsOf } from './meaning.js'
-import { prerequisiteCycle, settingsOf, type Others } from './references.js'
+import { prerequisiteCycle, settingsOf } from './references.js'
 import { checkServe } from './serve-check.js'
 import { checkMeant, checkNamed, checkValues, example, listed, type Subject } from './variant-check.js'
-import { checkWhen, type Sound } from './when-check.js'
+import { checkWhen, type Surroundings } from './when-check.js'
 
 type Details = Generator<ErrorDetail>
 
 /** What the schema cannot say of a flag. */
-export function * checkFlagMeaning (key: string, flag: Flag, others: Others, sound: Sound): Details {
+export function * checkFlagMeaning (key: string, flag: Flag, around: Surroundings): Details {
+  const { sound } = around
   const variants = sound('/variants') ? variantsOf(flag) : undefined
-  const subject: Subject = { key, flag, variants, others, sound }
+  const subject: Subject = { ...around, key, flag, variants }
   if (flag.key !== undefined && flag.key !== key && sound('/key')) yield { path: '/key', message: `must be "${key}", the key it is stored under, or left out` }
   if (sound('/variants') && flag.variants !== undefined) yield * checkValues(flag.variants)
   if (sound('/offVariant')) {
@@ -57,7 +58,7 @@ function * checkPrerequisites ({ key, others, sound }: Subject, settings: Enviro
 
 function * checkRules (subject: Subject, settings: Environment, path: string): Details {
   for (const [rule, place] of items(settings.rules, `${path}/rules`)) {
-    yield * checkWhen(rule.when, `${place}/when`, subject.others, subject.sound)
+    yield * checkWhen(rule.when, `${place}/when`, subject)
     if (!subject.sound(`${place}/serve`)) continue
     if (rule.serve !== undefined) yield * checkServe(subject, rule.serve, `${place}/serve`)
     else if (!isBoolean(subject.flag)) yield { path: `${place}/serve`, message: `is missing; say what those whom the rule matches get, such as ${example(subject)}` }

@@ -3,17 +3,13 @@ import type { Flag, Variants } from './flag.js'
 import { jsonTypeOf, pointer, type JsonValue } from './json.js'
 import { offVariantOf, variantMeant } from './meaning.js'
 import { didYouMean } from './nearest.js'
-import type { Others } from './references.js'
-import type { Sound } from './when-check.js'
+import type { Surroundings } from './when-check.js'
 
-/** What the checks of a flag's parts look at. `variants` is undefined when their form is wrong, so that nobody complains of a name. */
-export interface Subject {
+/** A flag under check. `variants` is undefined when their form is wrong, so that nobody complains of a name. */
+export interface Subject extends Surroundings {
   key: string
   flag: Flag
   variants: ReadonlyMap<string, JsonValue> | undefined
-  others: Others
-  /** Parts of the wrong form are passed over: they are reported already. */
-  sound: Sound
 }
 
 type Details = Generator<ErrorDetail>
