@@ -50,7 +50,7 @@ export class Flags implements Subject {
 
   /** Whether the flag is on: a boolean flag's value; of others, whether a variant but `offVariant` is served. `fallback` when it cannot be said. */
   isEnabled (key: FlagKey, fallback = false): boolean {
-    const outcome = this.snapshot.flag(key)?.evaluator(this.environment)(this)
+    const outcome = this.snapshot.flag(key)?.evaluate(this)
     const answer = outcome?.enabled ?? fallback
     if (evaluations.hasSubscribers) this.#tell(key, outcome?.details ?? this.#missing(key, fallback))
     return answer
@@ -83,7 +83,7 @@ export class Flags implements Subject {
     const values: Record<string, unknown> = {}
     for (const entry of this.snapshot.flags()) {
       if (publicOnly && entry.document.public !== true) continue
-      const { details } = entry.evaluator(this.environment)(this)
+      const { details } = entry.evaluate(this)
       if (details.reason !== 'ERROR') values[entry.key] = details.value
     }
     return values as FlagValues
@@ -107,7 +107,7 @@ export class Flags implements Subject {
   }
 
   #resolve (key: string, fallback: unknown): ResolutionDetails {
-    const details = this.snapshot.flag(key)?.evaluator(this.environment)(this).details
+    const details = this.snapshot.flag(key)?.evaluate(this).details
     if (details === undefined) return this.#missing(key, fallback)
     if (details.reason === 'ERROR') return { ...details, value: fallback }
     // A fallback of null or undefined has no type to hold the flag to.

@@ -32,7 +32,7 @@ function build (t: { teardown (close: () => unknown): void }, options: Partial<R
 
 function isOn (replica: Replica, key: string): boolean | undefined {
   const { snapshot } = replica
-  return snapshot.flag(key)?.evaluator('production')({ snapshot, environment: 'production', context: {}, now: 0 }).enabled
+  return snapshot.flag(key)?.evaluate({ snapshot, environment: 'production', context: {}, now: 0 }).enabled
 }
 
 t.test('a replica loads everything, then follows each change, removals included', async (t) => {

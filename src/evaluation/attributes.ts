@@ -46,13 +46,18 @@ export function firstEntries (lists: ReadonlyArray<readonly string[] | undefined
   return entries
 }
 
-/** The first entry in which any of the names stands: `value` is a list of names or a single one. Else `none`. */
-export function lowestOf (entries: ReadonlyMap<string, number>, value: unknown): number {
-  if (!Array.isArray(value)) return entries.get(textOf(value) ?? '') ?? none
+/** The entry in which a name stands, else `none`. */
+export function entryOf (entries: ReadonlyMap<string, number>, name: unknown): number {
+  return entries.get(typeof name === 'string' ? name : textOf(name) ?? '') ?? none
+}
+
+/** The first entry in which any of the names stands, else `none`: `names` is a list or a single one. */
+export function lowestEntryOf (entries: ReadonlyMap<string, number>, names: unknown): number {
+  if (!Array.isArray(names)) return entryOf(entries, names)
   let lowest = none
-  for (let i = 0; i < value.length; i++) {
-    const entry = entries.get(textOf(value[i]) ?? '')
-    if (entry !== undefined && entry < lowest) lowest = entry
+  for (let i = 0; i < names.length; i++) {
+    const entry = entryOf(entries, names[i])
+    if (entry < lowest) lowest = entry
   }
   return lowest
 }

@@ -1,61 +1,40 @@
 import type { Flag } from '../model/flag.js'
 import { disabledBy, drawOf, variantMeant } from '../model/meaning.js'
-import { firstEntries, lowestOf, none, textOf } from './attributes.js'
+import { entryOf, firstEntries, lowestEntryOf, none } from './attributes.js'
 import { compileWhen, type CompiledWhen } from './conditions.js'
 import type { Outcome, ResolutionDetails } from './details.js'
-import { always, compileDraw } from './draw.js'
-import { failureOf } from './outcomes.js'
+import { compileDraw, give, type Served } from './draw.js'
 import { placeOfRule, placeOfServe, planOf, type Plan } from './plan.js'
 import type { Provenance } from './snapshot.js'
 import type { Subject } from './subject.js'
 
-/** A flag compiled for one environment: pure, never throws, allocates nothing. */
-export type Evaluate = (subject: Subject) => Outcome
-
 /** One line of the order of decision: it answers, or leaves that to the next. */
 type Gate = (subject: Subject) => Outcome | undefined
 
-/** The order of decision: the first line that answers decides, the last one always does. (An unknown flag never comes here.) */
-function orderOfDecision (plan: Plan): Gate[] {
-  return [
+/** The order of decision: the first line that answers decides. (An unknown flag never comes here.) */
+export function compileFlag (key: string, flag: Flag, provenance: Provenance, environment: string): Served {
+  const plan = planOf(key, flag, provenance, environment)
+  const disabled = disabledBy(flag, environment)
+  if (disabled !== undefined) return plan.answersBy()(plan.off, 'DISABLED', disabled)
+  return firstOf([
     ...prerequisites(plan), //      DISABLED: prerequisite-failed, when one is not met
     ...targets(plan, 'users'), //   TARGETING_MATCH: target-user, when the user stands in any target
     ...targets(plan, 'groups'), //  TARGETING_MATCH: target-group, else when a group does (the earlier entry wins)
     ...targets(plan, 'regions'), // TARGETING_MATCH: target-region, else when the region does
-    ...rules(plan), //              TARGETING_MATCH: rule, by the first that matches; or as below when it draws
-    serve(plan) //                  STATIC or DEFAULT: default; SPLIT: rollout-hit, rollout-miss, split; DEFAULT: no-bucketing-key
-  ]
+    ...rules(plan) //               TARGETING_MATCH: rule, by the first that matches; or as below when it draws
+  ], serve(plan)) //                STATIC or DEFAULT: default; SPLIT: rollout-hit, rollout-miss, split; DEFAULT: no-bucketing-key
 }
 
-/** Before all of these: DISABLED, flag-disabled, environment-missing or environment-disabled. */
-export function compileFlag (key: string, flag: Flag, provenance: Provenance, environment: string): Evaluate {
-  try {
-    const plan = planOf(key, flag, provenance, environment)
-    const disabled = disabledBy(flag, environment)
-    return disabled === undefined ? firstOf(orderOfDecision(plan)) : always(plan.answersBy()(plan.off, 'DISABLED', disabled))
-  } catch (error) {
-    return always(failureOf(error))
-  }
-}
-
-function firstOf (gates: Gate[]): Evaluate {
-  const [first, second] = gates
-  const decide = gates.length === 1
-    ? first as Evaluate
-    : gates.length === 2
-      ? (subject: Subject) => first!(subject) ?? second!(subject)!
-      : (subject: Subject) => {
-          for (let i = 0; ; i++) {
-            const outcome = gates[i]!(subject)
-            if (outcome !== undefined) return outcome
-          }
-        }
+function firstOf (gates: Gate[], last: Served): Served {
+  const [first] = gates
+  if (first === undefined) return last
+  if (gates.length === 1) return (subject) => first(subject) ?? give(last, subject)
   return (subject) => {
-    try {
-      return decide(subject)
-    } catch (error) {
-      return failureOf(error)
+    for (let i = 0; i < gates.length; i++) {
+      const outcome = gates[i]!(subject)
+      if (outcome !== undefined) return outcome
     }
+    return give(last, subject)
   }
 }
 
@@ -68,7 +47,7 @@ function prerequisites ({ settings: { prerequisites = [] }, off, answersBy }: Pl
 /** What a prerequisite answers to the same subject; undefined when it, or what it needs in turn, is missing or leads back to it. */
 export function answerOf (prerequisite: string, subject: Subject): ResolutionDetails | undefined {
   const { snapshot, environment } = subject
-  return snapshot.isAnswerable(prerequisite, environment) ? snapshot.flag(prerequisite)!.evaluator(environment)(subject).details : undefined
+  return snapshot.isAnswerable(prerequisite, environment) ? snapshot.flag(prerequisite)!.evaluate(subject).details : undefined
 }
 
 export function isMet (answer: ResolutionDetails | undefined, variant: string): boolean {
@@ -84,9 +63,9 @@ function targets ({ flag, settings: { targets = [] }, answersBy }: Plan, kind: k
   const outcomes = targets.map(({ variant }) => answersBy()(variantMeant(flag, variant), 'TARGETING_MATCH', targetCauses[kind]))
   const outcomeOf = (entry: number) => entry === none ? undefined : outcomes[entry]
   switch (kind) {
-    case 'users': return [({ context: { targetingKey } }) => outcomeOf(entries.get(textOf(targetingKey) ?? '') ?? none)]
-    case 'groups': return [({ context: { groups } }) => outcomeOf(lowestOf(entries, groups))]
-    case 'regions': return [({ context: { region } }) => outcomeOf(lowestOf(entries, region))]
+    case 'users': return [({ context: { targetingKey } }) => outcomeOf(entryOf(entries, targetingKey))]
+    case 'groups': return [({ context: { groups } }) => outcomeOf(lowestEntryOf(entries, groups))]
+    case 'regions': return [({ context: { region } }) => outcomeOf(lowestEntryOf(entries, region))]
   }
 }
 
@@ -99,12 +78,12 @@ function rules (plan: Plan): Gate[] {
       return [] // it holds what this version cannot evaluate, and so never matches
     }
     const { test, segments } = compiled
-    const give = compileDraw(drawOf(plan.flag, serve), placeOfRule(plan, index))
-    if (segments.length === 0) return (subject: Subject) => test(subject.context, subject.snapshot) ? give(subject) : undefined
-    return (subject: Subject) => segments.every((segment) => subject.snapshot.isUsable(segment)) && test(subject.context, subject.snapshot) ? give(subject) : undefined
+    const served = compileDraw(drawOf(plan.flag, serve), placeOfRule(plan, index))
+    if (segments.length === 0) return (subject: Subject) => test(subject.context, subject.snapshot) ? give(served, subject) : undefined
+    return (subject: Subject) => subject.snapshot.areUsable(segments) && test(subject.context, subject.snapshot) ? give(served, subject) : undefined
   })
 }
 
-function serve (plan: Plan): Evaluate {
+function serve (plan: Plan): Served {
   return compileDraw(drawOf(plan.flag, plan.settings.serve), placeOfServe(plan))
 }

@@ -1,28 +1,21 @@
 import type { EvaluationContext } from '../model/context.js'
 import type { Draw, Stage } from '../model/serve.js'
-import { firstEntries, lowestOf, reader, textOf } from './attributes.js'
+import { firstEntries, lowestEntryOf, reader, textOf } from './attributes.js'
 import { foldFor, hash, isBelow, Split, thresholdOf } from './bucket.js'
-import type { Evaluate } from './compile.js'
 import type { Cause, Outcome, Reason } from './details.js'
 import type { Answer } from './outcomes.js'
 import { beginningsOf, stageOf } from './stages.js'
+import type { Subject } from './subject.js'
 
-/** Reads what a draw hashes; '' when it is missing, empty, or cannot be read as text. */
-export type KeyReader = (context: EvaluationContext) => string
+/** What a serve compiles to: its one answer, or a function that chooses among its answers. */
+export type Served = Outcome | ((subject: Subject) => Outcome)
 
-export function keyReader (by = 'targetingKey'): KeyReader {
-  const read = reader(by)
-  return (context) => {
-    const value = read(context)
-    return typeof value === 'string' ? value : textOf(value) ?? ''
-  }
+/** Hot: asking what kind of thing it is costs less than a call. */
+export function give (served: Served, subject: Subject): Outcome {
+  return typeof served === 'function' ? served(subject) : served
 }
 
-export function always (outcome: Outcome): Evaluate {
-  return () => outcome
-}
-
-/** Where a draw stands: what decides when it leaves something out, and what it answers when nothing is drawn. */
+/** Where a serve stands: what decides when it leaves something out, and what it answers when nothing is drawn. */
 export interface Place {
   readonly answer: Answer
   readonly seed: string
@@ -32,49 +25,56 @@ export interface Place {
   readonly unkeyed: Reason
 }
 
+/** Reads what a draw hashes; '' when it is missing, empty, or cannot be read as text. */
+export function keyReader (by: string | undefined): (context: EvaluationContext) => string {
+  if (by === undefined) return ({ targetingKey }) => typeof targetingKey === 'string' ? targetingKey : textOf(targetingKey) ?? ''
+  const read = reader(by)
+  return (context) => textOf(read(context)) ?? ''
+}
+
 /** What is served, and to how many. */
-export function compileDraw (draw: Draw, place: Place): Evaluate {
+export function compileDraw (draw: Draw, place: Place): Served {
   const { variant, percentage, stages, state, by, seed = place.seed, otherwise = place.otherwise } = draw
   const { answer, constant, unkeyed } = place
-  const isConstant = percentage === undefined && stages === undefined
-  if (isConstant && draw.split === undefined) return always(answer(variant, constant.reason, constant.cause))
+  const isForEveryone = percentage === undefined && stages === undefined
+  if (isForEveryone && draw.split === undefined) return answer(variant, constant.reason, constant.cause)
 
-  const key = keyReader(by)
+  const keyOf = keyReader(by)
   const noKey = answer(otherwise, unkeyed, 'no-bucketing-key')
-  const chosen = draw.split === undefined ? always(answer(variant, 'SPLIT', 'rollout-hit')) : split(draw.split)
-  if (isConstant) return chosen
+  const chosen = draw.split === undefined ? answer(variant, 'SPLIT', 'rollout-hit') : split(draw.split)
+  if (isForEveryone) return chosen
   const miss = answer(otherwise, 'SPLIT', 'rollout-miss')
   return stages === undefined ? partOf(percentage!) : staged(stages)
 
-  function split (weights: Record<string, number>): Evaluate {
+  function split (weights: Record<string, number>): Served {
     const split = new Split(Object.entries(weights).map(([name, weight]) => ({ name, weight, outcome: answer(name, 'SPLIT', 'split') })))
-    if (split.only !== undefined) return always(split.only)
+    if (split.only !== undefined) return split.only
     const fold = foldFor(seed, 'split')
     return (subject) => {
-      const text = key(subject.context)
-      return text === '' ? noKey : split.pick(hash(fold, text))
+      const key = keyOf(subject.context)
+      return key === '' ? noKey : split.pick(hash(fold, key))
     }
   }
 
-  function partOf (percentage: number): Evaluate {
-    if (percentage <= 0) return always(miss)
+  function partOf (percentage: number): Served {
+    if (percentage <= 0) return miss
     if (percentage >= 100) return chosen
     const fold = foldFor(seed, 'rollout')
     const threshold = thresholdOf(percentage)
     return (subject) => {
-      const text = key(subject.context)
-      if (text === '') return noKey
-      return isBelow(threshold, hash(fold, text)) ? chosen(subject) : miss
+      const key = keyOf(subject.context)
+      if (key === '') return noKey
+      return isBelow(threshold, hash(fold, key)) ? give(chosen, subject) : miss
     }
   }
 
-  function staged (stages: Stage[]): Evaluate {
+  function staged (stages: Stage[]): Served {
     const beginnings = beginningsOf(stages, state)
-    const parts = [always(miss), ...stages.map(({ percentage }) => partOf(percentage))] // from stage -1 on
+    const parts = [miss, ...stages.map(({ percentage }) => partOf(percentage))] // from stage -1 on
     const groups = firstEntries(stages.map(({ groups }) => groups)) // the groups of all stages reached accumulate
     return (subject) => {
       const stage = stageOf(beginnings, subject.now)
-      return lowestOf(groups, subject.context.groups) <= stage ? chosen(subject) : parts[stage + 1]!(subject)
+      return give(lowestEntryOf(groups, subject.context.groups) <= stage ? chosen : parts[stage + 1]!, subject)
     }
   }
 }

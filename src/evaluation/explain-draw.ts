@@ -1,5 +1,5 @@
 import type { Draw, Stage } from '../model/serve.js'
-import { firstEntries, lowestOf } from './attributes.js'
+import { firstEntries, lowestEntryOf } from './attributes.js'
 import { foldFor, hash, isBelow, percentageOf, Split, thresholdOf } from './bucket.js'
 import type { Outcome } from './details.js'
 import { keyReader, type Place } from './draw.js'
@@ -37,14 +37,15 @@ export interface ExplainedStages {
 
 /** The steps of `compileDraw`, with what they saw. */
 export function explainDraw (draw: Draw, place: Place, subject: Subject): { explained: ExplainedDraw, outcome: Outcome } {
-  const { variant, split, percentage, stages, state, by = 'targetingKey', seed = place.seed, otherwise = place.otherwise } = draw
+  const { variant, split, percentage, stages, state, seed = place.seed, otherwise = place.otherwise } = draw
   const { answer, constant, unkeyed } = place
   if (split === undefined && percentage === undefined && stages === undefined) {
     return { explained: { variant: variant! }, outcome: answer(variant, constant.reason, constant.cause) }
   }
 
   const { context } = subject
-  const text = keyReader(by)(context)
+  const text = keyReader(draw.by)(context)
+  const by = draw.by ?? 'targetingKey'
   const explained: ExplainedDraw = { by, hashed: text === '' ? null : text, seed, variant: otherwise! }
   const noKey = () => ({ explained: { ...explained, why: `there is nothing to hash: ${by} is missing, empty, or not a text or number` }, outcome: answer(otherwise, unkeyed, 'no-bucketing-key') })
 
@@ -54,7 +55,7 @@ export function explainDraw (draw: Draw, place: Place, subject: Subject): { expl
     const threshold = at === undefined ? percentage! : at.percentage
     const groups = context.groups as unknown
     const entries = firstEntries([at?.groups])
-    const group = lowestOf(entries, groups) === 0 ? at!.groups.find((group) => lowestOf(firstEntries([[group]]), groups) === 0) : undefined
+    const group = lowestEntryOf(entries, groups) === 0 ? at!.groups.find((group) => lowestEntryOf(firstEntries([[group]]), groups) === 0) : undefined
     const hashed = text === '' ? null : hash(foldFor(seed, 'rollout'), text)
     const isIn = group !== undefined || threshold >= 100 ? true : threshold <= 0 ? false : hashed === null ? null : isBelow(thresholdOf(threshold), hashed)
     explained.rollout = { in: isIn, bucket: hashed === null ? null : percentageOf(hashed), threshold, ...(group !== undefined && { group }) }

@@ -1,6 +1,6 @@
 import { disabledBy, drawOf, isSwitchedOn, variantMeant } from '../model/meaning.js'
 import type { JsonValue } from '../model/json.js'
-import { firstEntries, lowestOf, none, textOf } from './attributes.js'
+import { entryOf, firstEntries, lowestEntryOf, none } from './attributes.js'
 import { answerOf, isMet, targetCauses } from './compile.js'
 import type { Outcome, ResolutionDetails } from './details.js'
 import { explainDraw, type ExplainedDraw } from './explain-draw.js'
@@ -36,7 +36,7 @@ export function explain (entry: FlagEntry, subject: Subject): Explanation {
   const { key, document, provenance } = entry
   const { environment } = subject
   const steps: Step[] = []
-  let outcome = entry.evaluator(environment)(subject)
+  let outcome = entry.evaluate(subject)
   if (outcome.details.errorCode === undefined) outcome = decide(planOf(key, document, provenance, environment), subject, steps)
   else steps.push({ check: 'failure', answers: true, why: outcome.details.errorMessage })
   return { key, environment, now: new Date(subject.now).toISOString(), steps, resolution: { ...outcome.details, enabled: outcome.enabled } }
@@ -103,7 +103,7 @@ const targets = (['users', 'groups', 'regions'] as const).map((kind): Line => ({
   const entries = firstEntries(targets.map((target) => target[kind]))
   if (entries.size === 0) return
   const actual: unknown = context[asked[kind]]
-  const entry = kind === 'users' ? entries.get(textOf(actual) ?? '') ?? none : lowestOf(entries, actual)
+  const entry = kind === 'users' ? entryOf(entries, actual) : lowestEntryOf(entries, actual)
   const cause = targetCauses[kind]
   if (entry === none) {
     steps.push({ check: cause, answers: false, actual: jsonOf(actual) ?? null, entry: null })

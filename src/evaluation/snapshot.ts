@@ -1,9 +1,13 @@
 import type { Flag } from '../model/flag.js'
 import { environmentOf } from '../model/meaning.js'
 import type { Segment } from '../model/segment.js'
-import { compileFlag, type Evaluate } from './compile.js'
+import { compileFlag } from './compile.js'
 import { compileWhen, type CompiledWhen } from './conditions.js'
+import type { Outcome } from './details.js'
+import { give, type Served } from './draw.js'
+import { failureOf } from './outcomes.js'
 import { PersistentMap } from './persistent-map.js'
+import type { Subject } from './subject.js'
 
 /** What a store says about a document beside the document. `time` is epoch milliseconds of the store's clock. */
 export interface Provenance { version: number, time: number, by: string | null }
@@ -14,26 +18,38 @@ const mostEnvironments = 32
 /** A flag of a snapshot. It is compiled for an environment when that is first asked for. */
 export class FlagEntry {
   #environment: string | undefined
-  #evaluate: Evaluate | undefined
-  #others: Map<string, Evaluate> | undefined
+  #served: Served | undefined
+  #others: Map<string, Served> | undefined
 
   constructor (readonly key: string, readonly document: Flag, readonly provenance: Provenance) {}
 
-  /** Hot: nearly always the environment last asked for. */
-  evaluator (environment: string): Evaluate {
-    return environment === this.#environment ? this.#evaluate! : this.#switchTo(environment)
+  /** The flag's answer. Never throws; allocates nothing. Hot: the environment is nearly always the one last asked for. */
+  evaluate (subject: Subject): Outcome {
+    try {
+      return give(subject.environment === this.#environment ? this.#served! : this.#servedIn(subject.environment), subject)
+    } catch (error) {
+      return failureOf(error)
+    }
   }
 
-  #switchTo (environment: string): Evaluate {
+  #servedIn (environment: string): Served {
     const others = (this.#others ??= new Map())
-    let evaluate = others.get(environment)
-    if (evaluate === undefined) {
+    let served = others.get(environment)
+    if (served === undefined) {
       if (others.size === mostEnvironments) others.clear()
-      evaluate = compileFlag(this.key, this.document, this.provenance, environment)
-      others.set(environment, evaluate)
+      served = this.#compile(environment)
+      others.set(environment, served)
     }
     this.#environment = environment
-    return (this.#evaluate = evaluate)
+    return (this.#served = served)
+  }
+
+  #compile (environment: string): Served {
+    try {
+      return compileFlag(this.key, this.document, this.provenance, environment)
+    } catch (error) {
+      return failureOf(error)
+    }
   }
 }
 
@@ -77,10 +93,14 @@ export class Snapshot {
     return this.#segments.get(key)
   }
 
-  /** Whether a segment is there and can be evaluated, and so can all that it names: none is missing, cyclic or from a newer version. */
-  isUsable (segment: string): boolean {
+  /** Whether all segments are there and can be evaluated, and all that they name: none is missing, cyclic or from a newer version. */
+  areUsable (segments: readonly string[]): boolean {
     const known = (this.#usable ??= new Map())
-    return known.get(segment) ?? isSound(segment, (key) => this.segment(key)?.compiled?.segments, known)
+    for (let i = 0; i < segments.length; i++) {
+      const segment = segments[i]!
+      if (!(known.get(segment) ?? isSound(segment, (key) => this.segment(key)?.compiled?.segments, known))) return false
+    }
+    return true
   }
 
   /** Whether a flag is there and so are all its prerequisites, and theirs, none of them cyclic. */

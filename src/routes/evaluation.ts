@@ -49,7 +49,7 @@ export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (ap
     const subject = subjectOf(request, asking, asker)
     const entry = subject.snapshot.flag(key)
     if (entry === undefined || (asker === 'browser' && entry.document.public !== true)) throw new errors.FLAG_NOT_FOUND(JSON.stringify(key.slice(0, 100)))
-    const outcome = entry.evaluator(subject.environment)(subject)
+    const outcome = entry.evaluate(subject)
     if (evaluations.hasSubscribers) evaluations.publish(new EvaluationMessage(subject, key, outcome.details))
     if (outcome.details.reason === 'ERROR') throw new Error(`the flag ${key} cannot be evaluated: ${outcome.details.errorMessage}`)
     return send(reply, toJson(key, outcome, asker === 'browser'))
@@ -66,7 +66,7 @@ export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (ap
     let text = ''
     for (const entry of sorted(subject.snapshot)) {
       if (asker === 'browser' && entry.document.public !== true) continue
-      const answer = toJson(entry.key, entry.evaluator(subject.environment)(subject), asker === 'browser')
+      const answer = toJson(entry.key, entry.evaluate(subject), asker === 'browser')
       text += text === '' ? answer : ',' + answer
     }
     return send(reply, `{"flags":[${text}]}`)

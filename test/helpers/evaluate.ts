@@ -24,7 +24,7 @@ export function subjectOf (documents: Documents | Snapshot, context: EvaluationC
 
 /** What the flag `key` answers. */
 export function ask (key: string, subject: Subject): Outcome {
-  return subject.snapshot.flag(key)!.evaluator(subject.environment)(subject)
+  return subject.snapshot.flag(key)!.evaluate(subject)
 }
 
 /** What a flag answers that stands beside `others`. */
