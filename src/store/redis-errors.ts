@@ -33,7 +33,8 @@ export function storeError (error: unknown, connection: string, unreachable: str
   if (!isReply(error)) {
     return new errors.STORE_UNAVAILABLE(`no answer from Redis at ${connection} (${unreachable ?? 'connection lost or timed out'})`)
   }
-  const code = codes.exec(message)?.[1]
+  // A script's errors may come without their code.
+  const code = codes.exec(message)?.[1] ?? (/ACL failure|executing the script can't|no permissions/.test(message) ? 'NOPERM' : undefined)
   const said = message.slice(0, 300)
   if (code === 'WRONGTYPE') return new errors.STORE_DAMAGED(`A key of the flags at Redis ${connection} holds something else: ${said}`)
   return new errors.STORE_UNAVAILABLE(`${code === undefined ? 'Redis refused' : meanings[code]} (${connection}): ${said}`)
