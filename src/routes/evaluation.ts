@@ -31,11 +31,13 @@ export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (ap
   const find = readTokens({ server: tokens, browser: browserTokens }, { server: 'evaluation.tokens', browser: 'evaluation.browserTokens' })
   const scope = openScope(app, { prefix, keyed: ['/flags'], bodyLimit })
 
-  function admit (request: FastifyRequest): Asker {
+  function admit (request: FastifyRequest, reply: FastifyReply): Asker {
     if (!asksTokens) return undefined
-    const bearer = find(request.headers.authorization)
-    if (bearer === undefined) throw new errors.UNAUTHORIZED('Send "Authorization: Bearer <secret>" with an evaluation token of this server')
-    return bearer.grant
+    const { authorization } = request.headers
+    const bearer = find(authorization)
+    if (bearer !== undefined) return bearer.grant
+    reply.header('www-authenticate', `Bearer realm="fastify-flags"${authorization === undefined ? '' : ', error="invalid_token"'}`)
+    throw new errors.UNAUTHORIZED(authorization === undefined ? 'Send "Authorization: Bearer <secret>" with an evaluation token of this server' : 'This server does not know the token in Authorization; it must be: Bearer <secret>')
   }
 
   function subjectOf (request: FastifyRequest, asking: Asking | undefined, asker: Asker): Subject {
@@ -55,13 +57,13 @@ export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (ap
     return send(reply, toJson(key, outcome, asker === 'browser'))
   }
 
-  scope.get<KeyRoute>('/flags/:key/evaluate', (request, reply) => evaluate(request, reply, admit(request), readQuery(request)))
+  scope.get<KeyRoute>('/flags/:key/evaluate', (request, reply) => evaluate(request, reply, admit(request, reply), readQuery(request)))
 
-  scope.post<KeyRoute>('/flags/:key/evaluate', { onRequest: async (request) => { admit(request) } }, (request, reply) => // before the body is read
-    evaluate(request, reply, admit(request), readBody(request.body)))
+  scope.post<KeyRoute>('/flags/:key/evaluate', { onRequest: async (request, reply) => { admit(request, reply) } }, (request, reply) => // before the body is read
+    evaluate(request, reply, admit(request, reply), readBody(request.body)))
 
   scope.get('/flags', (request, reply) => {
-    const asker = admit(request)
+    const asker = admit(request, reply)
     const subject = subjectOf(request, readQuery(request), asker)
     let text = ''
     for (const entry of sorted(subject.snapshot)) {

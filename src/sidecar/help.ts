@@ -22,7 +22,7 @@ export function serveHelp (): string {
 
 Options (in brackets the variables that stand in for them; an option goes before a variable):
 ${options.join('')}
-Secrets stand in the environment only, as name=secret,name=secret; the name is who did it in the history, and may stand twice:
+Secrets stand in the environment only, as name=secret,name=secret; a name stands in the history, and may stand here twice:
 ${Object.entries(tokenVariables).map(([name, what]) => entry(name, what)).join('')}
 Logs are JSON lines on stdout; what a person should read at the start is on stderr.
 It ends with 0 after SIGTERM or SIGINT, once what was asked is answered (a second signal ends it at once, with 1);

@@ -1,30 +1,37 @@
+import { resolve } from 'node:path'
+import type { FastifyFlags } from '../facade.js'
+import { describeTrust } from '../trust.js'
 import { version } from './help.js'
-import { isEmpty, type Settings } from './settings.js'
+import { isEmpty, type Settings, type Tokens } from './settings.js'
 
 /** What a person should know once it listens: where, from what, for whom, what is closed and how to open it. */
-export function report ({ store, environment, trust, tokens, open, warnings }: Settings, url: string, flags: string[]): string {
+export function report ({ store, environment, trust, tokens, open, dev, warnings }: Settings, url: string, flags: FastifyFlags): string {
+  const keys = [...flags.for().snapshot.flags()].map(({ key }) => key).sort()
   const lines = [
-    ['store', store.kind === 'redis' ? withoutPassword(store.url) : store.kind === 'file' ? store.path : 'memory; what is changed is gone at the end'],
+    ['store', store.kind === 'redis' ? withoutPassword(store.url) : store.kind === 'file' ? resolve(store.path) : 'memory: what is changed is gone at the end'],
     ['environment', environment],
-    ['flags', flags.length === 0 ? 'none yet' : String(flags.length)],
-    ['headers', `X-User-Id, X-User-Groups and X-User-Region count ${trust === 'local' ? 'from this machine only' : trust === 'all' ? 'from everybody' : trust === false ? 'from nobody' : `from ${trust.join(', ')}`} (--trust)`],
-    ['evaluation', open ? 'open to all who can reach it; FLAGS_EVALUATION_TOKENS=name=secret closes it' : `for ${names(tokens.evaluation, tokens.browser)}`],
-    ['admin', isEmpty(tokens.admin) ? 'off; FLAGS_ADMIN_TOKENS=name=secret opens it, or --dev to try it' : `under /admin, for ${names(tokens.admin)}`],
+    ['flags', flags.status === 'NOT_READY' ? `none yet, and it keeps trying: ${flags.problem?.message ?? 'the store has not answered'}` : String(keys.length)],
+    ['identity', `callers say who asks; X-User-Id, X-User-Groups and X-Region, which go before that, count ${describeTrust(trust)} (--trust)`],
+    ['evaluation', open ? 'open to whoever can reach it; FLAGS_EVALUATION_TOKENS=name=secret closes it' : `for the tokens of ${names(tokens.evaluation, tokens.browser)}`],
+    ['admin', isEmpty(tokens.admin) && isEmpty(tokens.read) ? 'off; FLAGS_ADMIN_TOKENS=name=secret opens it (or --dev, to try it)' : `${url}/admin, for the tokens of ${names(tokens.admin, tokens.read)}`],
     ...warnings.map((warning) => ['warning', warning])
   ]
-  const question = `${url}/flags/${flags[0] ?? 'my-flag'}/evaluate?user=alice`
-  return [
-    `fastify-flags ${version()} listens on ${url}`,
-    ...lines.map(([name, what]) => `  ${name!.padEnd(12)} ${what}`),
-    `Ask: curl '${question}'`
-  ].join('\n')
+  const key = keys[0] ?? 'my-flag'
+  const secret = dev ? tokens.admin.dev?.[0] : undefined
+  const told = [`fastify-flags ${version()} listens on ${url}`, ...lines.map(([name, what]) => `  ${name!.padEnd(12)} ${what}`)]
+  if (open) told.push(`Ask:     curl '${url}/flags/${key}/evaluate?user=alice'`)
+  if (secret !== undefined) {
+    const change = keys.length > 0 ? `POST ${url}/admin/flags/${key}/disable` : `PUT ${url}/admin/flags/${key} -H 'Content-Type: application/json' -d '{"enabled":true}'`
+    told.push(`Change:  curl -X ${change} -H 'Authorization: Bearer ${secret}'`)
+  }
+  return told.join('\n')
 }
 
-function names (...tokens: Array<Record<string, string[]>>): string {
-  return tokens.flatMap((one) => Object.keys(one)).join(', ')
+function names (...tokens: Tokens[]): string {
+  return [...new Set(tokens.flatMap((one) => Object.keys(one)))].join(', ')
 }
 
-/** A Redis URL as it may be shown. */
+/** A URL of a Redis as it may be shown. */
 export function withoutPassword (text: string): string {
   const url = new URL(text)
   if (url.password !== '') url.password = '***'

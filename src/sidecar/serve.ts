@@ -1,26 +1,30 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
-import type { Flag } from '../model/flag.js'
 import { buildSidecar } from './app.js'
 import { report } from './report.js'
-import type { Settings } from './settings.js'
+import { isEmpty, type Settings } from './settings.js'
 
-/** Why a sidecar could not start, though its settings are right. The process ends with 1. */
+/** Why a sidecar cannot start, though its settings are right. The process ends with 1. */
 export class StartError extends Error {}
 
-/** Runs a sidecar until a signal ends it. Logs are JSON lines on stdout; `tell` gets what a person should read. */
+/** Runs a sidecar until a signal ends the process. Logs are JSON lines on stdout; `tell` is told what a person should read. */
 export async function serve (settings: Settings, tell: (text: string) => void): Promise<void> {
+  if (settings.dev && isEmpty(settings.tokens.admin)) settings.tokens.admin = { dev: [randomBytes(24).toString('base64url')] }
   const app = await buildSidecar(settings)
-  if (settings.store.kind === 'file') await fill(app, settings.store.path)
+  const { status, problem } = app.flags
+  if (settings.store.kind === 'file' && status === 'NOT_READY') { // Redis may come yet; a file does not mend itself
+    await app.close()
+    throw new StartError(problem?.message ?? `${settings.store.path} cannot be read`)
+  }
+  const url = await listen(app, settings)
   closeWithGrace({ delay: 10_000, logger: false }, async ({ err, signal }) => {
-    if (err !== undefined) app.log.fatal({ err }, 'ends after an error that nobody caught')
-    else app.log.info({ signal }, 'ends once the requests in flight are answered')
+    if (err === undefined) app.log.info({ signal }, 'ends once what was asked is answered')
+    else app.log.fatal({ err }, 'ends after an error that nobody caught')
     await app.close()
   })
-  const url = await listen(app, settings)
-  tell(report(settings, url, [...app.flags.for({}).snapshot.flags()].map(({ key }) => key)))
+  tell(report(settings, url, app.flags))
 }
 
 async function listen (app: FastifyInstance, { host, port }: Settings): Promise<string> {
@@ -36,13 +40,6 @@ async function listen (app: FastifyInstance, { host, port }: Settings): Promise<
       default: throw new StartError(message)
     }
   }
-  const { address, family, port: listening } = app.server.address() as AddressInfo
-  return `http://${family === 'IPv6' ? `[${address}]` : address}:${listening}`
-}
-
-// Until there is a file store: its flags in memory.
-async function fill (app: FastifyInstance, path: string): Promise<void> {
-  if (!existsSync(path)) return
-  const { flags } = JSON.parse(readFileSync(path, 'utf8')) as { flags: Record<string, Flag> }
-  for (const [key, flag] of Object.entries(flags)) await app.flags.admin.put(key, flag, { by: 'file' })
+  const { address, family, port: taken } = app.server.address() as AddressInfo
+  return `http://${family === 'IPv6' ? `[${address}]` : address}:${taken}`
 }

@@ -1,6 +1,9 @@
 import { BlockList, isIP } from 'node:net'
+import { isFlagsError } from '../errors.js'
 import { isKey } from '../model/key.js'
 import { nearest } from '../nearest.js'
+import { readTokens } from '../routes/tokens.js'
+import { parseRange } from '../trust.js'
 import { readOptions, UsageError, type Env, type Given, type Option } from './options.js'
 
 export const serveOptions = {
@@ -51,11 +54,12 @@ export function readSettings (argv: readonly string[], env: Env): Settings {
   const given = readOptions(serveOptions, argv, env)
   const text = (name: keyof typeof serveOptions, fallback: string) => given.get(name)?.text ?? fallback
   const tokens = {
-    admin: readTokens('FLAGS_ADMIN_TOKENS', env),
-    read: readTokens('FLAGS_READ_TOKENS', env),
-    evaluation: readTokens('FLAGS_EVALUATION_TOKENS', env),
-    browser: readTokens('FLAGS_BROWSER_TOKENS', env)
+    admin: splitTokens('FLAGS_ADMIN_TOKENS', env),
+    read: splitTokens('FLAGS_READ_TOKENS', env),
+    evaluation: splitTokens('FLAGS_EVALUATION_TOKENS', env),
+    browser: splitTokens('FLAGS_BROWSER_TOKENS', env)
   }
+  checkTokens(tokens)
   const host = text('host', '127.0.0.1')
   const dev = given.has('dev')
   if (dev && !isLoopback(host)) {
@@ -117,17 +121,10 @@ function readTrust (trust: Given | undefined): Settings['trust'] {
   if (trust.text === 'all') return 'all'
   if (trust.text === 'none' || trust.text === 'false') return false
   const proxies = trust.text.split(',').map((proxy) => proxy.trim()).filter((proxy) => proxy !== '')
-  const wrong = proxies.find((proxy) => !isNetwork(proxy))
-  if (wrong !== undefined || proxies.length === 0) {
-    throw new UsageError(`${trust.from} is "${trust.text}", and "${wrong ?? trust.text}" is no address; it is local, none, all, or a list of proxies such as 10.0.0.0/8,192.168.1.7`)
-  }
+  if (proxies.length === 0) throw new UsageError(`${trust.from} is empty; it is local, none, all, or a list of proxies such as 10.0.0.0/8,192.168.1.7`)
+  const wrong = proxies.find((proxy) => parseRange(proxy) === undefined)
+  if (wrong !== undefined) throw new UsageError(`${trust.from} is local, none, all, or a list of proxies such as 10.0.0.0/8,192.168.1.7, and "${wrong}" is none of these`)
   return proxies
-}
-
-function isNetwork (text: string): boolean {
-  const [address = '', bits, more] = text.split('/')
-  const family = isIP(address)
-  return family !== 0 && more === undefined && (bits === undefined || (/^\d+$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128)))
 }
 
 function readLogLevel (level: Given | undefined): string {
@@ -138,7 +135,7 @@ function readLogLevel (level: Given | undefined): string {
 }
 
 /** `alice=secret,ci=secret`, a name as often as it has secrets. Never says a secret. */
-function readTokens (variable: keyof typeof tokenVariables, env: Env): Tokens {
+function splitTokens (variable: keyof typeof tokenVariables, env: Env): Tokens {
   const tokens: Tokens = Object.create(null)
   for (const [index, entry] of (env[variable] ?? '').split(',').entries()) {
     if (entry.trim() === '') continue
@@ -147,6 +144,15 @@ function readTokens (variable: keyof typeof tokenVariables, env: Env): Tokens {
     ;(tokens[name] ??= []).push(secret)
   }
   return tokens
+}
+
+/** Secrets are long enough for one, can stand in a header, and each opens one thing only. */
+function checkTokens (tokens: Settings['tokens']): void {
+  try {
+    readTokens(tokens, { admin: 'FLAGS_ADMIN_TOKENS', read: 'FLAGS_READ_TOKENS', evaluation: 'FLAGS_EVALUATION_TOKENS', browser: 'FLAGS_BROWSER_TOKENS' })
+  } catch (error) {
+    throw isFlagsError(error) ? new UsageError(error.message) : error
+  }
 }
 
 /** Variables that begin as ours do and nearly have a name of ours: FLAGS_ADMIN_TOKEN would quietly do nothing. */

@@ -1,0 +1,133 @@
+import t from 'tap'
+import { UsageError, type Env } from '../src/sidecar/options.js'
+import { withoutPassword } from '../src/sidecar/report.js'
+import { isLoopback, readSettings, serveOptions, tokenVariables } from '../src/sidecar/settings.js'
+import { serveHelp } from '../src/sidecar/help.js'
+
+const read = (line: string, env: Env = {}) => readSettings(line.split(' ').filter((word) => word !== ''), env)
+const secret = (name: string) => `${name}-secret-of-32-characters-xxxxx`
+
+t.test('without options it keeps flags.json, listens to this machine only and trusts it', async (t) => {
+  t.strictSame(read(''), {
+    store: { kind: 'file', path: './flags.json' },
+    host: '127.0.0.1',
+    port: 8080,
+    environment: 'production',
+    namespace: 'flags',
+    trust: 'local',
+    logLevel: 'info',
+    dev: false,
+    open: true,
+    tokens: { admin: Object.create(null), read: Object.create(null), evaluation: Object.create(null), browser: Object.create(null) },
+    warnings: []
+  })
+})
+
+t.test('an option goes before its variable, and FLAGS_… before what others set too', async (t) => {
+  const env = { FLAGS_PORT: '1', PORT: '2', FLAGS_LOG_LEVEL: '', LOG_LEVEL: 'WARN', FLAGS_ENVIRONMENT: 'staging' }
+  t.match(read('--port 3', env), { port: 3, logLevel: 'warn', environment: 'staging' })
+  t.match(read('', env), { port: 1 })
+  t.match(read('', { PORT: '2' }), { port: 2 })
+  t.match(read('--port=0'), { port: 0 })
+})
+
+t.test('of two stores the nearer one counts, and of two equally near ones neither', async (t) => {
+  const url = 'redis://localhost:6379'
+  t.strictSame(read('', { REDIS_URL: url }).store, { kind: 'redis', url })
+  t.strictSame(read('', { REDIS_URL: url, FLAGS_FILE: 'a.json' }).store, { kind: 'file', path: 'a.json' })
+  t.strictSame(read('--memory', { REDIS_URL: url, FLAGS_FILE: 'a.json' }).store, { kind: 'memory' })
+  t.strictSame(read('', { FLAGS_MEMORY: 'true', REDIS_URL: url }).store, { kind: 'memory' })
+  t.strictSame(read('', { FLAGS_MEMORY: 'false', REDIS_URL: url }).store, { kind: 'redis', url })
+  t.throws(() => read('--memory --file a.json'), new UsageError('--file and --memory name two stores; leave one of them out'))
+  t.throws(() => read('', { FLAGS_REDIS: url, FLAGS_FILE: 'a.json' }), new UsageError('FLAGS_REDIS and FLAGS_FILE name two stores; leave one of them out'))
+})
+
+t.test('every mistake is told with what to write instead', async (t) => {
+  const cases: Array<[string, Env, RegExp]> = [
+    ['--prot 1', {}, /^there is no option --prot; did you mean --port\?$/],
+    ['--enviroment x', {}, /did you mean --environment\?/],
+    ['--zzz', {}, /^there is no option --zzz$/],
+    ['-p 1', {}, /^there is no option -p$/],
+    ['extra', {}, /"extra" is one word too many/],
+    ['--port', {}, /^--port needs a value: --port NUMBER$/],
+    ['--port --dev', {}, /--port needs a value/],
+    ['--port=', {}, /--port needs a value/],
+    ['--port 1 --port 2', {}, /--port is given twice/],
+    ['--dev=yes', {}, /--dev takes no value/],
+    ['--port 80a', {}, /--port is "80a"; a port is a whole number from 0 to 65535/],
+    ['--port -1', {}, /--port needs a value/],
+    ['--port=-1', {}, /a whole number/],
+    ['', { PORT: '65536' }, /PORT is "65536"/],
+    ['--redis localhost:6379', {}, /--redis is no URL of a Redis; write it as redis:\/\/localhost:6379/],
+    ['', { REDIS_URL: 'http://x' }, /REDIS_URL is no URL of a Redis/],
+    ['--environment a/b', {}, /--environment is "a\/b"; use 1 to 100 letters/],
+    ['--namespace __proto__', {}, /--namespace is/],
+    ['--trust proxy', {}, /--trust is local, none, all, or a list of proxies .* "proxy" is none of these/],
+    ['--trust 10.0.0.0/33', {}, /"10.0.0.0\/33" is none of these/],
+    ['--trust ,', {}, /--trust is empty/],
+    ['--log-level loud', {}, /--log-level is "loud"; it is one of fatal, error/],
+    ['--evaluation closed', {}, /--evaluation is "closed"; the one thing it can be is open/],
+    ['', { FLAGS_DEV: 'maybe' }, /FLAGS_DEV is "maybe"; set it to true or false/],
+    ['--host 0.0.0.0', {}, /FLAGS_EVALUATION_TOKENS=name=secret .* --evaluation open/],
+    ['--host example.com', {}, /other machines could ask/],
+    ['--host 0.0.0.0 --dev --evaluation open', {}, /--dev is for this machine only, and 0.0.0.0 can be reached from others/],
+    ['--evaluation open', { FLAGS_EVALUATION_TOKENS: `shop=${secret('shop')}` }, /leave one of them out/]
+  ]
+  for (const [line, env, message] of cases) {
+    const error = t.throws(() => read(line, env), { message }, `${line} ${JSON.stringify(env)}`)
+    t.ok(error instanceof UsageError)
+  }
+})
+
+t.test('a secret on the command line is refused with the variable it belongs in, and is not repeated', async (t) => {
+  for (const [option, variable] of [['--admin-tokens', 'FLAGS_ADMIN_TOKENS'], ['--token', 'FLAGS_ADMIN_TOKENS'], ['--read-token', 'FLAGS_READ_TOKENS'], ['--evaluation-tokens', 'FLAGS_EVALUATION_TOKENS'], ['--browser-tokens', 'FLAGS_BROWSER_TOKENS']] as const) {
+    t.throws(() => read(`${option} alice=hunter2`), { message: new RegExp(`^${option} is no option: .* set ${variable}=name=secret$`) })
+    t.throws(() => read(`${option}=alice=hunter2`), { message: /^((?!hunter2).)*$/ })
+  }
+})
+
+t.test('tokens are read by name, a name as often as it has secrets, and a bad one is told without its secret', async (t) => {
+  const tokens = read('', { FLAGS_ADMIN_TOKENS: `alice=${secret('a')}==, ci=${secret('c')},alice=${secret('b')},` }).tokens.admin
+  t.strictSame({ ...tokens }, { alice: [`${secret('a')}==`, secret('b')], ci: [secret('c')] })
+  const wrong = (value: string, message: RegExp) => t.throws(() => read('', { FLAGS_ADMIN_TOKENS: value }), { message })
+  wrong(secret('x'), /^FLAGS_ADMIN_TOKENS is wrong at entry 1; write it as name=secret,name=secret/)
+  wrong(`alice=${secret('a')},=${secret('x')}`, /entry 2/)
+  wrong('alice=', /entry 1/)
+  wrong('alice=hunter2', /^FLAGS_ADMIN_TOKENS\["alice"\] must be a secret of at least 16 characters; make one with: openssl rand -hex 32$/)
+  wrong(`a=${secret('x')},b=${secret('x')}`, /the same secret/)
+  t.throws(() => read('', { FLAGS_ADMIN_TOKENS: `a=${secret('x')}`, FLAGS_BROWSER_TOKENS: `web=${secret('x')}` }), { message: /the same secret/ }, 'a front end\'s secret opens nothing else')
+  t.equal({}.toString, Object.prototype.toString)
+  t.strictSame(Object.entries(read('', { FLAGS_ADMIN_TOKENS: `__proto__=${secret('p')}` }).tokens.admin), [['__proto__', [secret('p')]]])
+})
+
+t.test('beyond this machine it starts with tokens, or told to be open', async (t) => {
+  t.match(read('--host 0.0.0.0 --evaluation open'), { host: '0.0.0.0', open: true })
+  t.match(read('--host ::', { FLAGS_EVALUATION_TOKENS: `shop=${secret('shop')}` }), { open: false })
+  t.match(read('--host 10.1.2.3', { FLAGS_BROWSER_TOKENS: `web=${secret('web')}` }), { open: false })
+  t.match(read('', { FLAGS_HOST: '0.0.0.0', FLAGS_EVALUATION: 'open' }), { open: true })
+  for (const host of ['127.0.0.1', '127.8.9.1', '::1', 'localhost']) t.ok(isLoopback(host), host)
+  for (const host of ['0.0.0.0', '::', '128.0.0.1', '127.0.0.1.example.com', '']) t.notOk(isLoopback(host), host)
+})
+
+t.test('whose headers count is one word, or a list of proxies', async (t) => {
+  t.equal(read('--trust none').trust, false)
+  t.equal(read('--trust false').trust, false)
+  t.equal(read('--trust all').trust, 'all')
+  t.strictSame(read('--trust 10.0.0.0/8,192.168.1.7,fd00::/8').trust, ['10.0.0.0/8', '192.168.1.7', 'fd00::/8'])
+})
+
+t.test('a variable that is nearly one of ours is warned of', async (t) => {
+  t.strictSame(read('', { FLAGS_ADMIN_TOKEN: 'x', FLAGS_ENABLED: '1', FLAG_PORT: '1' }).warnings, ['the variable FLAGS_ADMIN_TOKEN does nothing; did you mean FLAGS_ADMIN_TOKENS?'])
+})
+
+t.test('help names every option and every variable', async (t) => {
+  const help = serveHelp()
+  for (const [name, { env }] of Object.entries(serveOptions)) for (const word of [`--${name}`, ...env]) t.match(help, word)
+  for (const name of Object.keys(tokenVariables)) t.match(help, name)
+  for (const line of help.split('\n')) t.ok(line.length <= 125, line)
+})
+
+t.test('a URL is shown without its password', async (t) => {
+  t.equal(withoutPassword('redis://user:hunter2@host:6379/1'), 'redis://user:***@host:6379/1')
+  t.equal(withoutPassword('redis://host:6379'), 'redis://host:6379')
+})

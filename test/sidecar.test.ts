@@ -1,0 +1,111 @@
+import { readFileSync } from 'node:fs'
+import type { FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import { buildSidecar } from '../src/sidecar/app.js'
+import { report } from '../src/sidecar/report.js'
+import { readSettings, type Settings } from '../src/sidecar/settings.js'
+
+const secret = (name: string) => `${name}-secret-of-32-characters-xxxxx`
+const bearer = (name: string) => ({ authorization: `Bearer ${secret(name)}` })
+
+async function build (t: Test, line: string, env: Record<string, string> = {}): Promise<{ app: FastifyInstance, settings: Settings }> {
+  const settings = readSettings(`--log-level silent ${line}`.trim().split(' '), env)
+  const app = await buildSidecar(settings)
+  t.teardown(() => app.close())
+  return { app, settings }
+}
+
+async function ask (app: FastifyInstance, url: string, headers: Record<string, string> = {}) {
+  const response = await app.inject({ url, headers })
+  return { status: response.statusCode, ...response.json() }
+}
+
+t.test('evaluation stands at the root, and callers say who asks', async (t) => {
+  const { app } = await build(t, '--memory')
+  await app.flags.admin.put('for-alice', { enabled: true, serve: 'off', targets: [{ users: ['alice'] }] })
+  t.match(await ask(app, '/flags/for-alice/evaluate?user=alice'), { status: 200, cause: 'target-user' })
+  t.match(await ask(app, '/flags/for-alice/evaluate?user=alice', { 'x-user-id': 'bob' }), { status: 200, cause: 'default' }, 'a header from this machine goes before')
+  t.match(await ask(app, '/flags/for-alice/evaluate?user=alice', { 'x-user-id': 'bob', 'x-forwarded-for': '1.2.3.4' }), { cause: 'target-user' }, 'unless a proxy marked it')
+})
+
+t.test('without admin tokens the admin routes are off, and say how to open them', async (t) => {
+  const { app } = await build(t, '--memory')
+  t.match(await ask(app, '/admin/flags'), { status: 404, code: 'FST_FLAGS_ROUTE_NOT_FOUND', message: /the admin routes are off; set FLAGS_ADMIN_TOKENS=name=secret/ })
+  t.match(await ask(app, '/administrator?x'), { status: 404, message: 'There is no route GET /administrator' })
+})
+
+t.test('an admin token changes flags and its name stands in the history; a read token reads', async (t) => {
+  const { app } = await build(t, '--memory', { FLAGS_ADMIN_TOKENS: `alice=${secret('a')},alice=${secret('b')}`, FLAGS_READ_TOKENS: `board=${secret('r')}` })
+  const put = (name: string, key: string) => app.inject({ method: 'PUT', url: `/admin/flags/${key}`, headers: bearer(name), payload: { enabled: true } })
+  t.equal((await put('a', 'one')).statusCode, 201)
+  t.equal((await put('b', 'two')).statusCode, 201)
+  t.equal((await put('r', 'three')).statusCode, 403)
+  t.match(await ask(app, '/admin/flags', bearer('r')), { status: 200, flags: [{ key: 'one', updatedBy: 'alice' }, { key: 'two', updatedBy: 'alice' }] })
+  t.match(await ask(app, '/admin/flags'), { status: 401 })
+  t.match(await ask(app, '/flags/one/evaluate'), { status: 200, enabled: true })
+})
+
+t.test('evaluation and browser tokens close the evaluation routes', async (t) => {
+  const { app } = await build(t, '--memory', { FLAGS_EVALUATION_TOKENS: `shop=${secret('s')}`, FLAGS_BROWSER_TOKENS: `web=${secret('w')}` })
+  await app.flags.admin.put('shown', { enabled: true, public: true })
+  await app.flags.admin.put('hidden', { enabled: true })
+  t.match(await ask(app, '/flags'), { status: 401 })
+  t.match(await ask(app, '/flags', bearer('s')), { flags: [{ key: 'hidden' }, { key: 'shown' }] })
+  t.match((await ask(app, '/flags', bearer('w'))).flags, [{ key: 'shown' }])
+  t.match(await ask(app, '/healthz'), { status: 'ok' })
+  t.match(await ask(app, '/readyz'), { status: 'READY' })
+})
+
+t.test('readyz tells what it serves, and doubts an environment that no flag knows', async (t) => {
+  const { app } = await build(t, '--memory --environment prodution')
+  const response = await app.inject('/readyz')
+  t.equal(response.statusCode, 200)
+  t.equal(response.headers['cache-control'], 'no-store')
+  t.strictSame(response.json(), { status: 'READY', environment: 'prodution', revision: 0 })
+  await app.flags.admin.put('everywhere', { enabled: true })
+  t.notOk('warning' in await ask(app, '/readyz'))
+  await app.flags.admin.put('staged', { environments: { production: { enabled: true }, staging: { enabled: true } } })
+  t.equal((await ask(app, '/readyz')).warning, 'no flag knows the environment prodution; known are production, staging')
+  await app.flags.admin.put('slip', { environments: { prodution: { enabled: true } } })
+  t.notOk('warning' in await ask(app, '/readyz'))
+})
+
+t.test('with Redis down it starts, is not ready, and says so without naming hosts', async (t) => {
+  const { app, settings } = await build(t, '--redis redis://:hunter2@127.0.0.1:1')
+  const response = await app.inject('/readyz')
+  t.equal(response.statusCode, 503)
+  t.strictSame(response.json(), { status: 'NOT_READY', environment: 'production', revision: 0, problem: 'FST_FLAGS_STORE_UNAVAILABLE' })
+  t.match(await ask(app, '/flags/x/evaluate'), { status: 503, code: 'FST_FLAGS_NOT_READY' })
+  t.match(await ask(app, '/healthz'), { status: 'ok' })
+  const told = report(settings, 'http://127.0.0.1:8080', app.flags)
+  t.match(told, /flags +none yet, and it keeps trying/)
+  t.notMatch(told, 'hunter2')
+})
+
+t.test('what is told at the start says where, from what, for whom, what is closed and how to open it', async (t) => {
+  const cwd = t.testdir({ 'flags.json': readFileSync('examples/flags.json') })
+  const { app, settings } = await build(t, `--file ${cwd}/flags.json --trust 10.0.0.0/8`, { FLAGS_ADMIN_TOKEN: 'x' })
+  t.equal(report(settings, 'http://127.0.0.1:8080', app.flags).replace(cwd, '/here').replace(/\d+\.\d+\.\d+(?= listens)/, '0.0.0'), `\
+fastify-flags 0.0.0 listens on http://127.0.0.1:8080
+  store        /here/flags.json
+  environment  production
+  flags        8
+  identity     callers say who asks; X-User-Id, X-User-Groups and X-Region, which go before that, count from 10.0.0.0/8 (--trust)
+  evaluation   open to whoever can reach it; FLAGS_EVALUATION_TOKENS=name=secret closes it
+  admin        off; FLAGS_ADMIN_TOKENS=name=secret opens it (or --dev, to try it)
+  warning      the variable FLAGS_ADMIN_TOKEN does nothing; did you mean FLAGS_ADMIN_TOKENS?
+Ask:     curl 'http://127.0.0.1:8080/flags/beta_features/evaluate?user=alice'`)
+})
+
+t.test('a request that is no HTTP path, or too long, is answered in our own words', async (t) => {
+  const { app } = await build(t, '--memory')
+  t.match(await ask(app, '/flags/%ZZ/evaluate'), { status: 400, code: 'FST_FLAGS_INVALID_REQUEST' })
+  t.match(await ask(app, `/flags/${'x'.repeat(101)}/evaluate`), { status: 400, code: 'FST_FLAGS_INVALID_REQUEST' })
+})
+
+t.test('requests and bodies that never end are cut off', async (t) => {
+  const { app } = await build(t, '--memory')
+  t.ok(app.server.requestTimeout > 0)
+  t.ok(app.server.headersTimeout > 0)
+  t.ok(app.server.timeout > 0)
+})
