@@ -28,7 +28,7 @@ t.test('whatever the flags and the context, the explanation ends in what was ser
       if (!isDeepStrictEqual(JSON.parse(JSON.stringify(steps)), steps)) return false
     }
     return true
-  }), { numRuns: 1500 })
+  }), { numRuns: 1000 })
   t.same([...causes].sort(), [
     'default', 'environment-disabled', 'environment-missing', 'flag-disabled', 'no-bucketing-key', 'prerequisite-failed',
     'rollout-hit', 'rollout-miss', 'rule', 'split', 'target-group', 'target-region', 'target-user'

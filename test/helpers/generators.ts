@@ -16,6 +16,8 @@ const scalars = fc.oneof(
   fc.constantFrom('pro', 'Pro', 'free', '2', '2.0', 2, 30, -1, true, false, 'true', '', '2.4.0', 'v2.4', '2.4.0-rc.1', '10.1.2.3', '::1', '2026-05-01', '2026-07-01T00:00:00Z', 'beta', 'eu', 'u1', '\ud800', '日本'),
   fc.string(), fc.integer(), fc.double({ noNaN: false })
 )
+/** What a document can hold: no infinity, no -0. */
+const written = scalars.map((scalar) => JSON.parse(JSON.stringify(scalar)) ?? 0)
 const values = fc.oneof({ weight: 6, arbitrary: scalars }, fc.array(scalars, { maxLength: 3 }), fc.constantFrom(null, undefined, {}, [], [null], new Date('2026-06-01'), { plan: 'pro' }))
 
 export const contexts: fc.Arbitrary<EvaluationContext> = fc.record({
@@ -33,8 +35,8 @@ export const contexts: fc.Arbitrary<EvaluationContext> = fc.record({
 }, { requiredKeys: [] }).chain((context) => fc.boolean().map((odd) => odd ? Object.assign(Object.create(null), { ['__proto__' as string]: 'pro', constructor: 'pro' }, context) : context)) as fc.Arbitrary<EvaluationContext>
 
 const fitting: Record<string, fc.Arbitrary<unknown>> = {
-  in: fc.array(scalars, { maxLength: 3 }),
-  not_in: fc.array(scalars, { maxLength: 3 }),
+  in: fc.array(written, { maxLength: 3 }),
+  not_in: fc.array(written, { maxLength: 3 }),
   matches: fc.constantFrom('^p', 'o$', ['x', 'r'], '('),
   in_cidr: fc.constantFrom('10.0.0.0/8', ['::1', '10.1.2.3'], '10.0.0.0/99'),
   before: fc.constantFrom('2026-06-01', 1780272000000, 'soon'),
@@ -43,7 +45,7 @@ const fitting: Record<string, fc.Arbitrary<unknown>> = {
 const conditions: fc.Arbitrary<When> = fc.constantFrom(...operators, ...operators, 'resembles').chain((operator) => fc.record({
   attribute: attributes,
   operator: fc.constant(operator),
-  value: fitting[operator] ?? (operator.startsWith('semver') ? fc.constantFrom('2.4.0', '2', '1.2.3.4') : fc.oneof({ weight: 5, arbitrary: scalars }, fc.array(scalars, { maxLength: 2 }))),
+  value: fitting[operator] ?? (operator.startsWith('semver') ? fc.constantFrom('2.4.0', '2', '1.2.3.4') : fc.oneof({ weight: 5, arbitrary: written }, fc.array(written, { maxLength: 2 }))),
   ignoreCase: fc.boolean()
 }, { requiredKeys: ['attribute', 'operator', 'value'] }) as fc.Arbitrary<Condition>)
 
