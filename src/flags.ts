@@ -38,8 +38,8 @@ export class Flags implements Subject {
     else this.#context = this.#read(who)
   }
 
-  /** Who asks: frozen, a copy of what was given. */
-  get context (): EvaluationContext {
+  /** Who asks: a copy of what was given. */
+  get context (): Readonly<EvaluationContext> {
     return (this.#context ??= this.#source!())
   }
 

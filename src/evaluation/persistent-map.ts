@@ -45,18 +45,18 @@ export class PersistentMap<V> {
     return next
   }
 
-  /** All entries, in no particular order. Must be read to its end before the next update. */
-  * entries (): IterableIterator<[string, V]> {
-    if (this.#next === null) {
-      yield * this.#latest
-      return
-    }
+  /** All values, in no particular order. Must be read to their end before the next update. */
+  values (): IterableIterator<V> {
+    return this.#next === null ? this.#latest.values() : this.#earlierValues()
+  }
+
+  * #earlierValues (): IterableIterator<V> {
     const own = new Map<string, V | undefined>()
     let version: PersistentMap<V> = this
     for (; version.#next !== null; version = version.#next) {
       for (const [key, value] of version.#replaced!) if (!own.has(key)) own.set(key, value)
     }
-    for (const [key, value] of version.#latest) if (!own.has(key)) yield [key, value]
-    for (const [key, value] of own) if (value !== undefined) yield [key, value]
+    for (const [key, value] of version.#latest) if (!own.has(key)) yield value
+    for (const value of own.values()) if (value !== undefined) yield value
   }
 }

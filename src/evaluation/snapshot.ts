@@ -119,12 +119,13 @@ export class Snapshot {
     return entry && (environmentOf(entry.document, environment)?.prerequisites ?? []).map(({ flag }) => flag)
   }
 
-  * flags (): IterableIterator<FlagEntry> {
-    for (const [, entry] of this.#flags.entries()) yield entry
+  /** In no particular order; to be read to their end at once. */
+  flags (): IterableIterator<FlagEntry> {
+    return this.#flags.values()
   }
 
-  * segments (): IterableIterator<SegmentEntry> {
-    for (const [, entry] of this.#segments.entries()) yield entry
+  segments (): IterableIterator<SegmentEntry> {
+    return this.#segments.values()
   }
 
   with (flags: ReadonlyMap<string, FlagEntry | undefined>, segments: ReadonlyMap<string, SegmentEntry | undefined>): Snapshot {

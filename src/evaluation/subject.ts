@@ -7,7 +7,7 @@ import type { Snapshot } from './snapshot.js'
  */
 export interface Subject {
   /** A plain object: its prototype is Object.prototype or null. */
-  readonly context: EvaluationContext
+  readonly context: Readonly<EvaluationContext>
   /** Epoch milliseconds by the store's clock. */
   readonly now: number
   readonly snapshot: Snapshot
