@@ -4,7 +4,7 @@ import type { ErrorDetail } from '../errors.js'
 import { bounded, faultsOf, type Fault } from './faults.js'
 import { Flag } from './flag.js'
 import { checkFlagMeaning } from './flag-check.js'
-import { jsonTypeOf, maxDepth, pointer } from './json.js'
+import { jsonTypeOf, pointer } from './json.js'
 import { isKey, keyDescription } from './key.js'
 import { maxEffort } from './operators.js'
 import type { Others } from './references.js'
@@ -14,6 +14,9 @@ import type { Sound } from './when-check.js'
 
 /** How large a document may be: bytes of its JSON text in UTF-8, without needless blanks. */
 export const maxDocumentBytes = 1024 * 1024
+
+/** How deep a document may nest: a `when` of 16 levels needs 40, and a file or a body that holds documents may have 100. */
+const maxDepth = 90
 
 export type Checked<T> = { value: T } | { details: ErrorDetail[] }
 export type Read<T> = { value: T, unknownFields: readonly string[] } | { details: ErrorDetail[] }

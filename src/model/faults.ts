@@ -1,7 +1,7 @@
 import type { TSchema } from 'typebox'
 import { Check } from 'typebox/value'
 import type { ErrorDetail } from '../errors.js'
-import { jsonTypeOf, pointer } from './json.js'
+import { jsonTypeOf, pointer, type JsonType } from './json.js'
 import { Key, MetadataName } from './key.js'
 import { didYouMean, nearest } from './nearest.js'
 
@@ -169,8 +169,11 @@ function butIs ({ type, enum: values }: Schema, value: unknown): string {
   if (Array.isArray(value) && value.length === 0) return ', not an empty list'
   if (isObject(value) && Object.keys(value).length === 0) return ', not an empty object'
   if (is === undefined || is === type || (is === 'number' && type === 'integer')) return ''
-  return `, not ${{ null: 'null', boolean: String(value), number: 'a number', string: 'a text', array: 'a list', object: 'an object' }[is]}`
+  // Only a boolean is made a text: an object may have a `toString` of its own, which is none.
+  return `, not ${typeof value === 'boolean' ? value : called[is]}`
 }
+
+const called: Record<JsonType, string> = { null: 'null', boolean: 'a boolean', number: 'a number', string: 'a text', array: 'a list', object: 'an object' }
 
 function isObject (value: unknown): value is Fields {
   return jsonTypeOf(value) === 'object'

@@ -2,7 +2,7 @@ import type { ErrorDetail } from '../errors.js'
 import { decidingFields, type Environment, type Flag } from './flag.js'
 import { jsonTypeOf, pointer } from './json.js'
 import { isBoolean, offVariantOf, variantsOf } from './meaning.js'
-import { prerequisiteCycle, settingsOf } from './references.js'
+import { drawn, prerequisiteCycle, settingsOf } from './references.js'
 import { checkServe } from './serve-check.js'
 import { checkMeant, checkNamed, checkValues, example, listed, type Subject } from './variant-check.js'
 import { checkWhen, type Surroundings } from './when-check.js'
@@ -47,7 +47,7 @@ function * checkPrerequisites ({ key, others, sound }: Subject, settings: Enviro
     if (!sound(place)) continue
     const cycle = prerequisiteCycle(key, needed, environment, others)
     if (cycle !== undefined) {
-      yield { path: `${place}/flag`, message: `leads back to this flag (${cycle.join(' → ')}); leave one of these prerequisites out` }
+      yield { path: `${place}/flag`, message: `leads back to this flag (${drawn(cycle)}); leave one of these prerequisites out` }
       continue
     }
     const flag = others.flag(needed)

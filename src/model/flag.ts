@@ -2,7 +2,7 @@ import Type, { type Static } from 'typebox'
 import { When } from './condition.js'
 import { DateTime } from './date-time.js'
 import type { JsonValue } from './json.js'
-import { Key, MetadataName } from './key.js'
+import { Kept, Key, MetadataName } from './key.js'
 import { Serve } from './serve.js'
 
 const Names = (what: string, example: string) => Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 1000, description: 'a text of 1 to 1000 characters' }), { description: `a list of ${what}, such as ${example}` }))
@@ -70,9 +70,9 @@ export const Flag = Type.Object({
   ...deciding,
   environments: Type.Optional(Type.Record(Key, Environment, { maxProperties: 1000, additionalProperties: false, description: 'an object of environment name to its settings' })),
   version: Type.Optional(Type.Integer({ minimum: 0, description: 'a whole number: the version that this change applies to' })),
-  createdAt: Type.Optional(Type.String()),
-  updatedAt: Type.Optional(Type.String()),
-  updatedBy: Type.Optional(Type.String())
+  createdAt: Type.Optional(Kept),
+  updatedAt: Type.Optional(Kept),
+  updatedBy: Type.Optional(Kept)
 }, { additionalProperties: false, description: 'a flag such as { "enabled": true }' })
 export interface Flag extends Omit<Static<typeof Flag>, 'variants' | 'environments' | 'rules'> {
   variants?: Variants

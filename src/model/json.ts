@@ -13,7 +13,7 @@ export function jsonTypeOf (value: unknown): JsonType | undefined {
   return type === 'boolean' || type === 'string' || type === 'number' || type === 'object' ? type : undefined
 }
 
-/** How deep lists and objects may nest in one another; a flag whose `when` is as deep as allowed needs 40. */
+/** How deep lists and objects may nest in one another in a text. */
 export const maxDepth = 100
 
 /** A field's place as a JSON pointer (RFC 6901), given the place of what it is in. */
@@ -29,7 +29,7 @@ const blank = /[ \t\n\r]*/y
 /**
  * Parses what a person or a program wrote: a request's body or a file. Beyond `JSON.parse` it tells line and column of what
  * is wrong, and refuses what would be read differently from what was meant: a field that stands twice, a number too large
- * for one, `__proto__`, and nesting deeper than 100. Details of the last kinds carry the field's path; a byte order mark is skipped.
+ * for one, `__proto__`, and nesting deeper than 100. Details of all but syntax and nesting carry the field's path; a byte order mark is skipped.
  */
 export function parseJson (source: string): { value: JsonValue } | { details: ErrorDetail[] } {
   const text = source.startsWith('\uFEFF') ? source.slice(1) : source

@@ -20,3 +20,6 @@ export const MetadataName = Type.String({
   pattern: `^${notInherited}[^\\u0000-\\u001f]{1,100}$`,
   description: '1 to 100 characters, none of them a control character, and no name that every JavaScript object has, such as "constructor"'
 })
+
+/** A field that the store keeps; sent, it is ignored, so that what was read can be sent back. */
+export const Kept = Type.String({ description: 'a text; it is kept by the store, so leave it out' })

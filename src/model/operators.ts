@@ -1,8 +1,8 @@
 import type { Condition, Operator } from './condition.js'
 import { compilePattern, readMoment, readNumber, readRange, readVersion } from './readings.js'
 
-/** What an operator compares with. `list`: whether `value` may be a list (of which any is meant), must be one, or must not. */
-export interface Comparison {
+/** What an operator compares with. `list`: whether `value` may be a list (any of which is meant), must be one, or must not. */
+interface Comparison {
   list: 'never' | 'may' | 'must'
   /** Whether it compares texts, so that `ignoreCase` means something. */
   text: boolean
@@ -30,7 +30,7 @@ function pattern (value: unknown, effort: Effort): string | undefined {
   const instructions = estimate(value)
   if (instructions > maxPattern.instructions) return 'a regular expression that repeats less; take + or * instead of large counts in {}'
   effort.left -= instructions
-  if (effort.left < 0) return 'left out, or another pattern be: together they are too large to compile'
+  if (effort.left < 0) return 'a shorter regular expression, or others must be: together the document\'s take too long to compile'
   try {
     compilePattern(value)
     return undefined
@@ -104,5 +104,5 @@ const hints: Partial<Record<Operator, string>> = {
 
 function * faultsOfValue (operator: Operator, { refuse }: Comparison, value: unknown, path: string, effort: Effort): Generator<{ path: string, message: string }> {
   const needed = refuse(value, effort)
-  if (needed !== undefined) yield { path, message: `must be ${needed}: that is what ${operator} compares with` }
+  if (needed !== undefined) yield { path, message: `must be ${needed} (for ${operator})` }
 }

@@ -61,6 +61,11 @@ export function segmentCycle (key: string, named: string, others: Others): strin
   })
 }
 
+/** A way for a sentence; of a long one the ends. */
+export function drawn (way: string[]): string {
+  return (way.length > 10 ? [...way.slice(0, 5), '…', ...way.slice(-4)] : way).join(' → ')
+}
+
 /** Breadth first and without recursion: a chain may be as long as there are documents. */
 function wayBack<Place extends { key: string, environment?: string | undefined }> (start: Place, key: string, next: (place: Place) => Iterable<Place>): string[] | undefined {
   const steps: Array<{ place: Place, from: number }> = [{ place: start, from: -1 }]
@@ -69,8 +74,8 @@ function wayBack<Place extends { key: string, environment?: string | undefined }
     const { place } = steps[i]!
     if (place.key === key) {
       const way: string[] = []
-      for (let step = i; step !== -1; step = steps[step]!.from) way.unshift(steps[step]!.place.key)
-      return [key, ...way]
+      for (let step = i; step !== -1; step = steps[step]!.from) way.push(steps[step]!.place.key)
+      return [key, ...way.reverse()]
     }
     const id = `${place.environment ?? ''} ${place.key}` // keys hold no blank
     if (seen.has(id)) continue

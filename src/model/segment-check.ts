@@ -1,5 +1,5 @@
 import type { ErrorDetail } from '../errors.js'
-import { segmentCycle, segmentsIn } from './references.js'
+import { drawn, segmentCycle, segmentsIn } from './references.js'
 import type { Segment } from './segment.js'
 import { checkWhen, type Surroundings } from './when-check.js'
 
@@ -11,6 +11,6 @@ export function * checkSegmentMeaning (key: string, segment: Segment, around: Su
   yield * checkWhen(segment.when, '/when', all)
   for (const { segment: named, path } of segmentsIn(segment.when, '/when')) {
     const cycle = segmentCycle(key, named, others)
-    if (cycle !== undefined) yield { path, message: `leads back to this segment (${cycle.join(' → ')}); leave one of them out` }
+    if (cycle !== undefined) yield { path, message: `leads back to this segment (${drawn(cycle)}); leave one of them out` }
   }
 }
