@@ -8,7 +8,7 @@ import { pageOf, type PageOptions } from './admin/page.js'
 import { patchFlag, type FlagPatch } from './admin/patch.js'
 import { changeTargets, switchFlag, type TargetsChange } from './admin/settings.js'
 import { staleness, type Staleness } from './admin/stale.js'
-import { exportDocuments, importDocuments, type DocumentSet, type ImportReport } from './admin/transfer.js'
+import { exportText, importDocuments, type DocumentSet, type ImportReport } from './admin/transfer.js'
 import { errors, isFlagsError } from './errors.js'
 import type { FlagEntry } from './evaluation/snapshot.js'
 import type { Flag } from './model/flag.js'
@@ -32,6 +32,7 @@ export interface FlagFilter {
 
 /** What becomes of a document that is deleted. Not null, which a caller may give as a document. */
 const gone = Symbol('gone')
+type Decide<K extends Kind> = (current: Documents[K] | undefined) => Documents[K] | typeof gone
 
 /** How often a change without a version is tried again when others changed the document meanwhile. */
 const attempts = 10
@@ -45,6 +46,7 @@ const attempts = 10
  */
 export class Admin {
   readonly #replica: Replica
+  readonly #turns = new Map<string, Promise<unknown>>()
 
   constructor (replica: Replica) {
     this.#replica = replica
@@ -130,8 +132,15 @@ export class Admin {
   }
 
   /** All flags and segments, as `import` and a store's file take them. */
-  export (): Required<DocumentSet> {
-    return exportDocuments(this.#replica.snapshot)
+  async export (): Promise<Required<DocumentSet>> {
+    const parts: string[] = []
+    for await (const part of this.exportText()) parts.push(part)
+    return JSON.parse(parts.join(''))
+  }
+
+  /** The same as JSON text, in parts, one document a line: for files and streams, whatever the number of flags. */
+  exportText (): AsyncGenerator<string> {
+    return exportText(this.#replica.snapshot)
   }
 
   /** Writes flags and segments: nothing when any of them is not valid, else all that are new or differ. `dryRun` only tells. */
@@ -175,8 +184,18 @@ export class Admin {
     await this.#write(kind, key, options, () => gone)
   }
 
+  /** Changes of one document made here take turns, so that they compete with those of other processes only. */
+  async #write<K extends Kind> (kind: K, key: string, options: ChangeOptions, decide: Decide<K>): Promise<Stored<K> | undefined> {
+    const name = `${kind}:${key}`
+    const turn = (this.#turns.get(name) ?? Promise.resolve()).then(async () => await this.#compareAndSet(kind, key, options, decide))
+    const settled = turn.catch(() => {})
+    this.#turns.set(name, settled)
+    void settled.then(() => { if (this.#turns.get(name) === settled) this.#turns.delete(name) })
+    return await turn
+  }
+
   /** Decides on the current document what becomes of it and writes that, anew if another change came first. */
-  async #write<K extends Kind> (kind: K, key: string, { version, by }: ChangeOptions, decide: (current: Documents[K] | undefined) => Documents[K] | typeof gone): Promise<Stored<K> | undefined> {
+  async #compareAndSet<K extends Kind> (kind: K, key: string, { version, by }: ChangeOptions, decide: Decide<K>): Promise<Stored<K> | undefined> {
     const replica = this.#replica
     for (let attempt = 1; ; attempt++) {
       const synced = await this.#synced()
@@ -199,7 +218,7 @@ export class Admin {
       try {
         const written = await replica.store.write({ kind, key, document, expected, epoch, by: by ?? null, id: randomUUID() })
         await replica.sync(written.version)
-        return document === null ? undefined : present(key, JSON.parse(document), { ...written, by: by ?? null }) as Stored<K>
+        return document === null ? undefined : present(key, next!, { ...written, by: by ?? null }) as Stored<K>
       } catch (error) {
         // Nothing was known when the epoch was null: somebody else wrote first.
         const overtaken = isFlagsError(error) && (error.code === 'FST_FLAGS_VERSION_CONFLICT' || (error.code === 'FST_FLAGS_FOREIGN_EPOCH' && epoch === null))

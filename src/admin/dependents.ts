@@ -1,8 +1,8 @@
 import { errors } from '../errors.js'
 import type { FlagEntry, Snapshot } from '../evaluation/snapshot.js'
-import type { Flag } from '../model/flag.js'
+import type { Environment, Flag } from '../model/flag.js'
 import { variantMeant, variantsOf } from '../model/meaning.js'
-import { segmentsIn, settingsOf } from '../model/references.js'
+import { segmentsIn } from '../model/references.js'
 import type { Kind } from '../store/store.js'
 
 type Named = Pick<FlagEntry, 'key' | 'document'>
@@ -11,14 +11,18 @@ type Named = Pick<FlagEntry, 'key' | 'document'>
 export function assertUnneeded (kind: Kind, key: string, snapshot: Snapshot): void {
   const needing = new Set<string>()
   for (const { key: other, document } of snapshot.flags()) {
-    // Written for 100,000 flags, of which few have prerequisites or rules.
-    for (const { settings: { prerequisites, rules } } of settingsOf(document)) {
+    for (const { prerequisites, rules } of partsOf(document)) {
       if (kind === 'flag' && other !== key && prerequisites?.some(({ flag }) => flag === key)) needing.add(`flag ${other}`)
       if (kind === 'segment' && rules?.some(({ when }) => usesSegment(when, key))) needing.add(`flag ${other}`)
     }
   }
   if (kind === 'segment') for (const { key: other, document } of snapshot.segments()) if (other !== key && usesSegment(document.when, key)) needing.add(`segment ${other}`)
   if (needing.size > 0) throw new errors.IN_USE(`${kind === 'flag' ? 'Flag' : 'Segment'} ${key}`, listed(needing))
+}
+
+/** What decides in each environment. `settingsOf` tells the same with places; this is asked of 100,000 flags at a time. */
+function partsOf (flag: Flag): Environment[] {
+  return flag.environments === undefined ? [flag] : Object.values(flag.environments)
 }
 
 function usesSegment (when: Parameters<typeof segmentsIn>[0], key: string): boolean {
@@ -38,7 +42,8 @@ export function assertVariantsKept (changed: ReadonlyMap<string, { before: Flag,
   const variants = new Set<string>()
   const needing = new Set<string>()
   for (const { key, document } of flags) {
-    for (const { settings: { prerequisites = [] } } of settingsOf(document)) {
+    for (const { prerequisites } of partsOf(document)) {
+      if (prerequisites === undefined) continue
       for (const { flag, variant } of prerequisites) {
         const change = changed.get(flag)
         if (change === undefined || flag === key) continue

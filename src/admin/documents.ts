@@ -23,8 +23,9 @@ export function others (snapshot: Snapshot): Others {
   return { flag: (key) => snapshot.flag(key)?.document, segment: (key) => snapshot.segment(key)?.document }
 }
 
+/** A copy, which its receiver may change: what is served is not touched by it. */
 export function present<D extends Flag | Segment> (key: string, document: D, { version, time, by }: { version: number, time: number, by: string | null }): D & Kept {
-  return { key, ...document, version, updatedAt: new Date(time).toISOString(), updatedBy: by ?? undefined } as D & Kept
+  return { key, ...JSON.parse(JSON.stringify(document)), version, updatedAt: new Date(time).toISOString(), updatedBy: by ?? undefined } as D & Kept
 }
 
 /** A document without what is kept about it: accepted from whoever sends back what was read, and ignored. */

@@ -1,3 +1,5 @@
+import { setImmediate as turn } from 'node:timers/promises'
+
 export interface PageOptions {
   /** At most so many, 1 to 1,000; 50 unless given. */
   limit?: number
@@ -30,4 +32,38 @@ export function pageOf<E extends { readonly key: string }> (entries: Iterable<E>
 
 export function byKey (a: { readonly key: string }, b: { readonly key: string }): number {
   return a.key < b.key ? -1 : a.key > b.key ? 1 : 0
+}
+
+const runLength = 4096
+
+/** The entries in the order of their keys, some hundred at a time: sorted in runs and merged as they are taken, so that 100,000 do not hold the event loop. */
+export async function * sorted<E extends { readonly key: string }> (entries: Iterable<E>, rest: () => Promise<void> | undefined): AsyncGenerator<E[]> {
+  const all = [...entries]
+  const runs: Array<{ entries: E[], at: number }> = []
+  for (let start = 0; start < all.length; start += runLength) {
+    runs.push({ entries: all.slice(start, start + runLength).sort(byKey), at: 0 })
+    await rest()
+  }
+  let part: E[] = []
+  for (;;) {
+    let least: E | undefined
+    let from: typeof runs[number] | undefined
+    for (const run of runs) {
+      const entry = run.entries[run.at]
+      if (entry !== undefined && (least === undefined || entry.key < least.key)) [least, from] = [entry, run]
+    }
+    if (least === undefined) break
+    from!.at++
+    if (part.push(least) < 256) continue
+    yield part
+    part = []
+    await rest()
+  }
+  if (part.length > 0) yield part
+}
+
+/** Asked between pieces of work: something to wait for when the event loop was held for 10 ms. */
+export function pace (): () => Promise<void> | undefined {
+  let begun = performance.now()
+  return () => performance.now() - begun < 10 ? undefined : turn().then(() => { begun = performance.now() })
 }

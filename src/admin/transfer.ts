@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { setImmediate as turn } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import { errors, isFlagsError, type ErrorDetail } from '../errors.js'
 import type { Snapshot } from '../evaluation/snapshot.js'
@@ -11,8 +10,8 @@ import type { Replica } from '../replica.js'
 import type { Kind } from '../store/store.js'
 import { accept, invalidDocument, readText } from './accept.js'
 import { assertVariantsKept, losesVariants } from './dependents.js'
-import { lookUp, withoutKept } from './documents.js'
-import { byKey } from './page.js'
+import { lookUp } from './documents.js'
+import { pace, sorted } from './page.js'
 
 /** Flags and segments by their keys, as in `flags.json`. */
 export interface DocumentSet { flags?: Record<string, Flag>, segments?: Record<string, Segment> }
@@ -21,11 +20,30 @@ export interface DocumentSet { flags?: Record<string, Flag>, segments?: Record<s
 export interface Imported { key: string, action: 'create' | 'replace' | 'none', version?: number }
 export interface ImportReport { dryRun: boolean, flags: Imported[], segments: Imported[] }
 
-/** In the order of keys. When each was created goes with it; versions and authors belong to this store. */
-export function exportDocuments (snapshot: Snapshot): Required<DocumentSet> {
-  const listed = <D extends Flag | Segment>(entries: Iterable<{ key: string, document: D }>) =>
-    Object.fromEntries([...entries].sort(byKey).map(({ key, document }) => [key, { ...withoutKept(document), createdAt: document.createdAt }]))
-  return { flags: listed<Flag>(snapshot.flags()) as Record<string, Flag>, segments: listed<Segment>(snapshot.segments()) as Record<string, Segment> }
+/**
+ * Parts of the text of `{ "flags": { … }, "segments": { … } }`, a document a line, in the order of keys. When each was
+ * created and where its rollouts stand goes with it; versions and authors belong to this store.
+ */
+export async function * exportText (snapshot: Snapshot): AsyncGenerator<string> {
+  const rest = pace()
+  const { flags, segments } = { flags: [...snapshot.flags()], segments: [...snapshot.segments()] } // of one moment
+  yield '{"flags":{'
+  yield * documentLines(flags, rest)
+  yield '\n},"segments":{'
+  yield * documentLines(segments, rest)
+  yield '\n}}\n'
+}
+
+async function * documentLines (entries: Array<{ key: string, document: Flag | Segment }>, rest: () => Promise<void> | undefined): AsyncGenerator<string> {
+  let separator = '\n'
+  for await (const part of sorted(entries, rest)) {
+    let text = ''
+    for (const { key, document } of part) {
+      text += `${separator}${JSON.stringify(key)}:${JSON.stringify(document)}`
+      separator = ',\n'
+    }
+    yield text
+  }
 }
 
 interface Step { kind: Kind, key: string, document: Flag | Segment, expected: number, imported: Imported }
@@ -37,14 +55,12 @@ export async function importDocuments (replica: Replica, documents: DocumentSet,
   const steps = await plan(replica, documents, rest)
   const report: ImportReport = { dryRun, flags: [], segments: [] }
   for (const { kind, imported } of steps) report[`${kind}s`].push(imported)
-  report.flags.sort(byKey)
-  report.segments.sort(byKey)
   if (dryRun) return report
 
   const failures: ErrorDetail[] = []
   let last = 0
   let begun = epoch
-  for (const { kind, key, document, expected, imported } of steps) {
+  for (const { kind, key, document, expected, imported } of await ordered(steps, rest)) {
     if (imported.action === 'none') continue
     try {
       const written = await replica.store.write({ kind, key, document: JSON.stringify(document), expected, epoch: begun, by, id: randomUUID() })
@@ -67,7 +83,7 @@ export async function importDocuments (replica: Replica, documents: DocumentSet,
   return report
 }
 
-/** Every document as it is to be stored, each after those it names. Throws INVALID_DOCUMENT, IN_USE or NEWER_DOCUMENT. */
+/** Every document as it is to be stored. Throws INVALID_DOCUMENT, IN_USE or NEWER_DOCUMENT. */
 async function plan (replica: Replica, documents: DocumentSet, rest: () => Promise<void> | undefined): Promise<Step[]> {
   const { snapshot } = replica
   const now = replica.now()
@@ -114,7 +130,7 @@ async function plan (replica: Replica, documents: DocumentSet, rest: () => Promi
   }
   if (details.length > 0) throw invalidDocument('import', details)
   assertVariantsKept(changed, overlaid(snapshot, forms.flag))
-  return ordered(steps)
+  return steps
 }
 
 function readSet (name: 'flags' | 'segments', documents: DocumentSet, details: ErrorDetail[]): Map<string, unknown> {
@@ -131,10 +147,11 @@ function * overlaid (snapshot: Snapshot, flags: ReadonlyMap<string, Flag>): Gene
 }
 
 /** Each after those it names, so that no process ever meets one whose references are not there yet. */
-function ordered (steps: Step[]): Step[] {
+async function ordered (steps: Step[], rest: () => Promise<void> | undefined): Promise<Step[]> {
   const byName = new Map(steps.map((step) => [`${step.kind}:${step.key}`, step]))
   const done = new Set<Step>()
   for (const first of steps) {
+    await rest()
     const stack = [{ step: first, needed: needs(first) }]
     const under = new Set([first])
     while (stack.length > 0) {
@@ -158,10 +175,4 @@ function needs ({ kind, document }: Step): string[] {
   if (kind === 'segment') return [...segmentsIn((document as Segment).when)].map(({ segment }) => `segment:${segment}`)
   const { flags, segments } = namedBy(document as Flag)
   return [...[...flags].map((key) => `flag:${key}`), ...[...segments].map((key) => `segment:${key}`)]
-}
-
-/** Asked between pieces of work: something to wait for when the event loop was held for 10 ms. */
-function pace (): () => Promise<void> | undefined {
-  let begun = performance.now()
-  return () => performance.now() - begun < 10 ? undefined : turn().then(() => { begun = performance.now() })
 }

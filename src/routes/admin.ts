@@ -103,7 +103,7 @@ export const adminRoutes: FastifyPluginAsync<AdminOptions> = async (app, { prefi
   scope.get('/export', read, async (request, reply) => {
     readQuery(request, [])
     reply.type('application/json; charset=utf-8')
-    return Readable.from(inParts(admin.export()))
+    return Readable.from(admin.exportText())
   })
   scope.post('/import', { ...write, bodyLimit: importBodyLimit }, async (request) => {
     const { dryRun } = readQuery(request, ['dryRun'])
@@ -155,22 +155,4 @@ function stored (request: FastifyRequest, reply: FastifyReply, document: StoredF
   reply.header('etag', `"${document.version}"`)
   if (created) reply.code(201).header('location', request.raw.url!.split('?')[0])
   return document
-}
-
-/** The text of an export, some documents at a time: of 100,000 flags the whole would hold the event loop for too long. */
-function * inParts (documents: Required<DocumentSet>): Generator<string> {
-  let text = '{'
-  for (const [name, set] of Object.entries(documents)) {
-    text += `${text === '{' ? '' : ',\n'}"${name}":{`
-    let comma = ''
-    for (const [key, document] of Object.entries(set)) {
-      text += `${comma}\n${JSON.stringify(key)}:${JSON.stringify(document)}`
-      comma = ','
-      if (text.length < 65_536) continue
-      yield text
-      text = ''
-    }
-    text += '}'
-  }
-  yield text + '}\n'
 }
