@@ -56,7 +56,7 @@ export function openScope (app: FastifyInstance, { prefix, keyed = [], bodyLimit
   })
 
   app.addHook('onRoute', (route) => {
-    const schema: FastifySchema & { hide?: boolean } = { ...route.schema, hide: !visible }
+    const schema: HidingSchema = { hide: !visible, ...route.schema }
     route.schema = schema
     route.bodyLimit ??= bodyLimit
     route.childLoggerFactory ??= makeLogger
@@ -67,13 +67,17 @@ export function openScope (app: FastifyInstance, { prefix, keyed = [], bodyLimit
   for (const path of keyed) {
     const url = `${path}/*`
     if (app.hasRoute({ method: 'GET', url: app.prefix + url })) continue // two scopes may share a path
-    app.all(url, { exposeHeadRoute: false }, (request: FastifyRequest, reply: FastifyReply) => {
+    const schema: HidingSchema = { hide: true }
+    app.all(url, { exposeHeadRoute: false, schema }, (request: FastifyRequest, reply: FastifyReply) => {
       if (pathOf(request.url).split('/').some((part) => lengthOf(part) > 100)) throw new errors.INVALID_REQUEST('A part of the path is longer than the 100 characters that a key may have')
       reply.callNotFound()
     })
   }
   return app.withTypeProvider<SchemaTypes>()
 }
+
+/** What @fastify/swagger understands. */
+type HidingSchema = FastifySchema & { hide?: boolean }
 
 const jsonType = 'application/json; charset=utf-8'
 
