@@ -10,7 +10,9 @@ import { changeTargets, switchFlag, type TargetsChange } from './admin/settings.
 import { staleness, type Staleness } from './admin/stale.js'
 import { exportText, importDocuments, type DocumentSet, type ImportReport } from './admin/transfer.js'
 import { errors, isFlagsError } from './errors.js'
+import { explain, type Explanation } from './evaluation/explain.js'
 import type { FlagEntry } from './evaluation/snapshot.js'
+import { toContext, type EvaluationContext } from './model/context.js'
 import type { Flag } from './model/flag.js'
 import type { Segment } from './model/segment.js'
 import type { Replica } from './replica.js'
@@ -48,8 +50,12 @@ export class Admin {
   readonly #replica: Replica
   readonly #turns = new Map<string, Promise<unknown>>()
 
-  constructor (replica: Replica) {
+  readonly #environment: string
+
+  /** `environment` is the one that `explain` is about unless it is given another. */
+  constructor (replica: Replica, environment = 'production') {
     this.#replica = replica
+    this.#environment = environment
   }
 
   /** The flags that match, in the order of their keys; `next` is where the following page begins. */
@@ -69,6 +75,14 @@ export class Admin {
 
   get (key: string): StoredFlag {
     return this.#get('flag', key)
+  }
+
+  /** What the flag answers for a context and every step that led there, with the actual values. */
+  explain (key: string, context: EvaluationContext = {}, environment: string = this.#environment): Explanation {
+    const { snapshot } = this.#replica
+    const entry = snapshot.flag(key)
+    if (entry === undefined) throw notFound('flag', key)
+    return explain(entry, { context: toContext(context), now: this.#replica.now(), snapshot, environment })
   }
 
   async put (key: string, flag: Flag, options: ChangeOptions = {}): Promise<{ flag: StoredFlag, created: boolean }> {

@@ -203,6 +203,17 @@ t.test('the history tells every version of a flag and who made it; the log all c
   t.equal((await ask('GET', '/changes?after=1&before=2')).status, 400)
 })
 
+t.test('explain tells how a flag came to its answer, for a context in the body, to readers too', async (t) => {
+  const { ask } = await startAdmin(t)
+  await ask('PUT', '/flags/a', { body: { environments: { production: { enabled: true, serve: 'off', targets: [{ groups: ['beta'] }] } } } })
+  const explain = async (body?: unknown, key = 'a') => await ask('POST', `/flags/${key}/explain`, { body, token: viewer })
+  t.match(await explain({ context: { user: 'u1', groups: ['beta'] } }), { status: 200, body: { key: 'a', environment: 'production', steps: [{ check: 'enabled' }], resolution: { value: true, flagMetadata: { cause: 'target-group' } } } })
+  t.match(await explain({ environment: 'staging' }), { status: 200, body: { resolution: { value: false, flagMetadata: { cause: 'environment-missing' } } } })
+  t.match(await explain(), { status: 200, body: { resolution: { value: false } } }, 'nobody in particular')
+  t.match(await explain({}, 'none'), { status: 404, body: { code: 'FST_FLAGS_FLAG_NOT_FOUND' } })
+  for (const body of [[], null, 'x', { contexts: {} }, { context: [] }, { context: { groups: 'beta' } }, { environment: '__proto__' }]) t.equal((await explain(body)).status, 400, JSON.stringify(body))
+})
+
 t.test('query parameters are taken as meant or refused in a sentence', async (t) => {
   const { ask } = await startAdmin(t)
   for (const [query, message] of [

@@ -6,6 +6,7 @@ import { errors, isFlagsError } from '../errors.js'
 import type { Flag } from '../model/flag.js'
 import { Key } from '../model/key.js'
 import type { Segment } from '../model/segment.js'
+import { readBody } from './asking.js'
 import { authorization, type AuthorizationOptions } from './authorization.js'
 import { readEntityTags, readVersion } from './preconditions.js'
 import { readBoolean, readDuration, readInteger, readQuery } from './query.js'
@@ -74,6 +75,10 @@ export const adminRoutes: FastifyPluginAsync<AdminOptions> = async (app, { prefi
     })
   }
 
+  scope.post<Of>('/flags/:key/explain', read, async (request) => {
+    const asking = readBody(request.body)
+    return admin.explain(request.params.key, { ...asking?.attributes, ...asking?.identity }, asking?.environment)
+  })
   scope.get<Of>('/flags/:key/history', read, async (request) => {
     const { before, limit } = readQuery(request, ['before', 'limit'])
     return await admin.history(request.params.key, { before: readRevision('before', before), limit: readLimit(limit) })
