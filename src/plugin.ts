@@ -5,10 +5,9 @@ import { errors, type FlagsError } from './errors.js'
 import { FastifyFlags } from './facade.js'
 import { Flags } from './flags.js'
 import type { FlagKey } from './flag-types.js'
-import { openStore } from './open-store.js'
+import { openReplica } from './open-replica.js'
 import { checkOptions, type FlagsOptions } from './options.js'
 import { keepLog, logLateStart } from './plugin-log.js'
-import { Replica } from './replica.js'
 import { callContext, readHeaders } from './request-context.js'
 import { guardRoute, refuseUnguarded, type RouteFlag } from './route-guard.js'
 import { adminRoutes } from './routes/admin.js'
@@ -37,7 +36,7 @@ const flagsPlugin: FastifyPluginAsync<FlagsOptions> = async (app, options) => {
   if (Object.hasOwn(app, registered)) throw new errors.ALREADY_REGISTERED()
   app.decorate(registered, true)
 
-  const replica = new Replica({ store: openStore(settings, app.log), staleAfter: settings.staleAfter, bootstrap: settings.bootstrap })
+  const replica = await openReplica(settings, app.log)
   app.addHook('onClose', () => replica.close())
 
   const { environment, context, headers, trust } = settings

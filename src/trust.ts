@@ -37,12 +37,15 @@ export function describeTrust (trust: Trust): string {
 function oncePerSocket (judge: (socket: Socket) => boolean): (socket: Socket) => boolean {
   const verdicts = new WeakMap<Socket, boolean>()
   return (socket) => {
-    let verdict = verdicts.get(socket)
-    if (verdict === undefined) {
-      verdict = judge(socket)
+    const known = verdicts.get(socket)
+    if (known !== undefined) return known
+    try {
+      const verdict = judge(socket)
       verdicts.set(socket, verdict)
+      return verdict
+    } catch {
+      return false // of a closed HTTP/2 session there is no socket left to ask
     }
-    return verdict
   }
 }
 

@@ -1,4 +1,4 @@
-import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import flags, { type FlagsOptions } from '../src/index.js'
 
@@ -54,6 +54,16 @@ t.test('a guarded route runs all its preHandlers, the later ones of its scope to
   await app.inject('/')
   t.same(order, ['later', 'own 1', 'own 2', 'handler'])
   t.equal((await app.inject('/single')).statusCode, 200)
+})
+
+t.test('the guard comes after authentication, so the flag is that of whoever was found', async (t) => {
+  const app = await build(t, { context: (req) => ({ targetingKey: req.getDecorator<string>('userId') }) })
+  app.decorateRequest('userId', '')
+  const authenticate = async (req: FastifyRequest) => { req.setDecorator('userId', String(req.headers.authorization)) }
+  app.get('/', { preHandler: authenticate, config: { flag: 'beta' } }, async (req) => req.flags.context)
+  await app.flags.admin.put('beta', { enabled: true, serve: 'off', targets: [{ users: ['alice'] }] })
+  t.equal((await app.inject({ url: '/', headers: { authorization: 'mallory' } })).statusCode, 404)
+  t.same((await app.inject({ url: '/', headers: { authorization: 'alice' } })).json(), { targetingKey: 'alice' })
 })
 
 t.test('{ statusCode } answers with an error of that status', async (t) => {

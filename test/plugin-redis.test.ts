@@ -100,6 +100,22 @@ t.test('an app starts while Redis is down, says so, and recovers by itself once 
   await app.close()
 })
 
+t.test('until the store first answers bootstrap is served, and then what the store holds', async (t) => {
+  const { url, namespace } = await startRedis(t)
+  const writer = await build(t, { namespace, redis: url })
+  await writer.app.flags.admin.put('k', { enabled: false })
+  const relay = await startRelay(t, url)
+  relay.close()
+  const bootstrap = { flags: { k: { enabled: true } } }
+  const { app, lines, isOn } = await build(t, { namespace, redis: `redis://127.0.0.1:${relay.port}`, bootstrap })
+  t.same([await isOn(), app.flags.status], [true, 'STALE'])
+  t.ok(lines().some(({ msg }) => msg.includes('starting with the bootstrap flags')))
+  await relay.open()
+  await until(() => app.flags.status === 'READY')
+  t.equal(await isOn(), false)
+  await t.rejects(build(t, { redis: url, bootstrap: { flags: { k: { enabled: 'yes' } } } as unknown as typeof bootstrap }), { code: 'FST_FLAGS_INVALID_OPTION' })
+})
+
 t.test('an app starts though Redis takes its connection and never answers', async (t) => {
   const sockets: Socket[] = []
   const silent = createServer((socket) => { sockets.push(socket.on('error', () => {})) }).listen(0, '127.0.0.1')

@@ -1,10 +1,12 @@
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { request as ask } from 'node:http'
+import { connect as connectHttp2 } from 'node:http2'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import flags, { type Trust } from '../src/index.js'
@@ -17,6 +19,10 @@ async function build (t: Test, trust?: Trust, server: { trustProxy?: boolean } =
   await app.register(flags, { store: 'memory', trust })
   app.get('/', async (req) => req.flags.context)
   return { app, lines }
+}
+
+async function until (condition: () => boolean): Promise<void> {
+  while (!condition()) await sleep(5)
 }
 
 /** Whom the app believes it hears from when this peer says it is alice. */
@@ -133,6 +139,28 @@ t.test('a TCP peer that has hung up, whose address nobody can tell any more, is 
   const socket = connect((app.server.address() as { port: number }).port, '127.0.0.1').on('error', () => {})
   socket.write('GET / HTTP/1.1\r\nHost: x\r\nX-User-Id: alice\r\n\r\n')
   t.same(await read, {})
+})
+
+t.test('over HTTP/2 the peer is judged as over HTTP/1.1, and is nobody once its session is gone', async (t) => {
+  const app = Fastify({ http2: true })
+  await app.register(flags, { store: 'memory' })
+  app.get('/', async (req) => req.flags.context)
+  const gone = new Promise<unknown>((resolve) => {
+    app.get('/gone', async (req) => {
+      leaving.destroy()
+      await until(() => req.raw.stream.session === undefined || req.raw.stream.session.destroyed)
+      resolve(req.flags.context)
+      return {}
+    })
+  })
+  const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  const [staying, leaving] = [connectHttp2(url).on('error', () => {}), connectHttp2(url).on('error', () => {})]
+  t.teardown(async () => { staying.destroy(); leaving.destroy(); await app.close() })
+  const get = async (headers: Record<string, string>) => JSON.parse(await text(staying.request({ ':path': '/', 'x-user-id': 'alice', ...headers })))
+  t.same(await get({}), { targetingKey: 'alice' })
+  t.same(await get({ via: '2 proxy' }), {})
+  leaving.request({ ':path': '/gone', 'x-user-id': 'alice' }).on('error', () => {}).end()
+  t.same(await gone, {})
 })
 
 t.test('the start log says whose headers count, and the first ignored one is logged with what to set', async (t) => {

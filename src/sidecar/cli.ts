@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { help, serveHelp, version } from './help.js'
-import { nearest } from '../nearest.js'
+import { nearest } from '../model/nearest.js'
 import { UsageError } from './options.js'
 import { serve, StartError } from './serve.js'
 import { readSettings } from './settings.js'

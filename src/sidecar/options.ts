@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { nearest } from '../nearest.js'
+import { nearest } from '../model/nearest.js'
 
 /** What a person typed, or set in the environment, and how to mend it. The process ends with 2. */
 export class UsageError extends Error {}

@@ -1,7 +1,7 @@
 import { BlockList, isIP } from 'node:net'
 import { isFlagsError } from '../errors.js'
 import { isKey } from '../model/key.js'
-import { nearest } from '../nearest.js'
+import { nearest } from '../model/nearest.js'
 import { readTokens } from '../routes/tokens.js'
 import { parseRange } from '../trust.js'
 import { readOptions, UsageError, type Env, type Given, type Option } from './options.js'
