@@ -14,7 +14,7 @@ export function jsonTypeOf (value: unknown): JsonType | undefined {
 }
 
 /** How deep lists and objects may nest in one another in a text. */
-export const maxDepth = 100
+const maxDepth = 100
 
 /** A field's place as a JSON pointer (RFC 6901), given the place of what it is in. */
 export function pointer (parent: string, name: string | number): string {

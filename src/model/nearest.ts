@@ -1,9 +1,9 @@
-/** The name that was probably meant, or undefined when none is near. */
+/** The name that was probably meant, or undefined when none is near: up to two letters wrong or swapped, in a short name one, in two letters none. */
 export function nearest (written: string, names: Iterable<string>): string | undefined {
   const plain = (name: string) => name.toLowerCase().replaceAll(/[-_ ]/g, '')
   const target = plain(written.slice(0, 100))
   let best: string | undefined
-  let least = (target.length < 3 ? 0 : Math.max(1, Math.floor(target.length / 3))) + 1 // in two letters, one is too much to be a slip
+  let least = Math.min(2, Math.floor(target.length / 3)) + 1
   for (const name of names) {
     const distance = edits(target, plain(name), least)
     if (distance < least) [best, least] = [name, distance]
