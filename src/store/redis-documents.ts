@@ -55,18 +55,23 @@ function kindOf (field: string): Kind | undefined {
   return field.startsWith('flag:') ? 'flag' : field.startsWith('segment:') ? 'segment' : undefined
 }
 
-/** Reads `<version> <ms> <actor as JSON>\n<document>`; undefined when it is not that. */
+/** Reads `<version> <ms> <actor as JSON>\n<document>`; undefined when it is not that. Done for each document of a load. */
 function documentOf (kind: Kind, key: string, value: string): StoredDocument | undefined {
-  const end = value.indexOf('\n')
-  const head = /^(\d+) (\d+) (null|".*")$/.exec(value.slice(0, Math.max(end, 0)))
-  if (head === null) return undefined
+  const afterVersion = value.indexOf(' ')
+  const afterTime = value.indexOf(' ', afterVersion + 1)
+  const end = value.indexOf('\n', afterTime + 1)
+  if (afterVersion < 1 || afterTime < 0 || end < 0) return undefined
+  const version = Number(value.slice(0, afterVersion))
+  const time = Number(value.slice(afterVersion + 1, afterTime))
+  if (!Number.isSafeInteger(version) || version < 1 || !Number.isSafeInteger(time)) return undefined
   try {
-    return { kind, key, version: Number(head[1]), time: Number(head[2]), by: actorOf(head[3]!), document: value.slice(end + 1) }
+    const by = actorOf(value.slice(afterTime + 1, end))
+    return by === null || typeof by === 'string' ? { kind, key, version, time, by, document: value.slice(end + 1) } : undefined
   } catch {
     return undefined
   }
 }
 
-function actorOf (json: string): string | null {
-  return json === 'null' ? null : JSON.parse(json) as string
+function actorOf (json: string) {
+  return json === 'null' ? null : JSON.parse(json)
 }

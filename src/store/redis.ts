@@ -35,7 +35,7 @@ export class RedisStore implements Store {
   readonly #warned = new Set<string>()
   readonly #where: string
   readonly #opening: Promise<void>
-  #loader: Redis | undefined
+  readonly #loaders = new Set<Redis>()
   #wake: (() => void) | undefined
   #unreachable: string | undefined
   #unfit: FlagsError | undefined
@@ -65,24 +65,19 @@ export class RedisStore implements Store {
   }
 
   async read (since?: Position): Promise<Reading> {
+    const first = this.#readFrom(since)
+    // Without a position everything is sure to be asked for: its connection is made meanwhile.
+    const loading = since === undefined ? this.#load(first) : undefined
+    loading?.catch(() => {}) // as `first` tells it, or awaited below
+    let reply = await first
     const changes: Change[] = []
-    let from = since
     for (;;) {
-      const args = from === undefined ? ['', '', ''] : [from.epoch ?? '', String(from.revision), from.token ?? '']
-      const reply = await this.#ask(readScript, [this.#keys.documents, this.#keys.log], [...args, entriesAtOnce, bytesAtOnce])
-      const [answer, ms, epoch, revision, token, entries] = reply as [string, string, string, string, string, Entry[]]
-      if (answer === 'damaged') throw this.#damaged()
-      const time = Number(ms)
-      if (answer === 'changes' || answer === 'more') {
-        for (const entry of entries) changes.push(changeOf(entry))
-        if (answer === 'more') {
-          const [id, fields] = entries.at(-1)!
-          from = { epoch, revision: revisionOf(id), token: fields[3]! }
-          continue
-        }
-        return { kind: 'changes', position: positionOf(epoch, revision, token), time, changes }
-      }
-      return { kind: 'everything', position: positionOf(epoch, revision, token), time, lost: answer === 'lost', ...await this.#load() }
+      const { answer, time, position, entries } = reply
+      for (const entry of entries) changes.push(changeOf(entry))
+      if (answer === 'changes') return { kind: 'changes', position, time, changes }
+      if (answer !== 'more') return { kind: 'everything', position, time, lost: answer === 'lost', ...await (loading ?? this.#load()) }
+      const [id, fields] = entries.at(-1)!
+      reply = await this.#readFrom({ epoch: position.epoch, revision: revisionOf(id), token: fields[3]! })
     }
   }
 
@@ -121,7 +116,7 @@ export class RedisStore implements Store {
     if (this.#closed) return
     this.#closed = true
     this.#wake = undefined
-    await Promise.all([this.#client, this.#loader].map(async (client) => client && await hangUp(client)))
+    await Promise.all([this.#client, ...this.#loaders].map(hangUp))
   }
 
   /** A connection is up, again or for the first time: whatever was published meanwhile was missed. */
@@ -141,23 +136,33 @@ export class RedisStore implements Store {
     }
   }
 
-  /** All documents, as they stand while they are read. */
-  async #load (): Promise<{ documents: StoredDocument[], damaged: Array<{ kind: Kind, key: string }> }> {
-    // A connection that subscribes is cut off when 32 MB wait for it; so this takes one of its own, save in a Cluster,
-    // where subscribing has its own anyway.
-    const loader = this.#client instanceof Redis ? this.#connector.connect({ retryStrategy: undefined }) as Redis : undefined
+  /** What the read script answers. */
+  async #readFrom (since: Position | undefined) {
+    const args = since === undefined ? ['', '', ''] : [since.epoch ?? '', String(since.revision), since.token ?? '']
+    const reply = await this.#ask(readScript, [this.#keys.documents, this.#keys.log], [...args, entriesAtOnce, bytesAtOnce])
+    const [answer, ms, epoch, revision, token, entries] = reply as [string, string, string, string, string, Entry[]]
+    if (answer === 'damaged') throw this.#damaged()
+    return { answer, time: Number(ms), position: positionOf(epoch, revision, token), entries }
+  }
+
+  /** All documents, as they stand while they are read; read once `noted` says from where to go on. */
+  async #load (noted?: Promise<unknown>): Promise<{ documents: StoredDocument[], damaged: Array<{ kind: Kind, key: string }> }> {
+    if (!(this.#client instanceof Redis)) {
+      await noted
+      return await loadAll(this.#client, this.#keys.documents).catch((error) => { throw this.#failure(error) })
+    }
+    // A connection that subscribes is cut off when 32 MB wait for it; so this takes one of its own. (A Cluster subscribes over one of its own anyway.)
+    if (this.#closed) throw new errors.STORE_CLOSED()
+    const loader = this.#connector.connect({ retryStrategy: undefined }) as Redis
+    this.#loaders.add(loader)
     try {
-      if (loader !== undefined) {
-        this.#loader = loader
-        loader.on('error', (error: Error) => { this.#unreachable = error.message })
-        await loader.connect()
-      }
-      return await loadAll(loader ?? this.#client, this.#keys.documents)
+      loader.on('error', (error: Error) => { this.#unreachable = error.message })
+      await Promise.all([loader.connect(), noted])
+      return await loadAll(loader, this.#keys.documents)
     } catch (error) {
       throw this.#failure(error)
     } finally {
-      loader?.disconnect()
-      this.#loader = undefined
+      void hangUp(loader).then(() => this.#loaders.delete(loader))
     }
   }
 
