@@ -223,6 +223,9 @@ t.test('query parameters are taken as meant or refused in a sentence', async (t)
     t.match(await ask('GET', `/flags?${query}`), { status: 400, body: { code: 'FST_FLAGS_INVALID_REQUEST', message } }, query)
   }
   t.equal((await ask('GET', '/changes?after=-1')).status, 400)
+  for (const [method, path] of [['PUT', '/flags/a'], ['PATCH', '/flags/a'], ['DELETE', '/flags/a'], ['POST', '/flags/a/enable'], ['GET', '/flags/a'], ['GET', '/export'], ['POST', '/flags/a/explain'], ['PUT', '/segments/a']] as const) {
+    t.match(await ask(method, `${path}?dryRun=true`, { body: method === 'GET' ? undefined : {} }), { status: 400, body: { message: /no query parameter "dryRun" here; there are none/ } }, `${method} ${path}`)
+  }
   t.equal((await ask('POST', '/import?dryRun=maybe', { body: {} })).status, 400)
 })
 

@@ -1,6 +1,12 @@
 import { readFileSync } from 'node:fs'
+import { isDeepStrictEqual } from 'node:util'
+import fc from 'fast-check'
 import t, { type Test } from 'tap'
+import { byKey, pageOf, sorted } from '../src/admin/page.js'
+import { changeTargets } from '../src/admin/settings.js'
 import { Admin } from '../src/admin.js'
+import { errors } from '../src/errors.js'
+import type { Flag } from '../src/model/flag.js'
 import { Replica } from '../src/replica.js'
 import { Memory, MemoryStore } from '../src/store/memory.js'
 
@@ -93,6 +99,8 @@ t.test('a damaged document can be written again', async (t) => {
   await plant(started, 'b', 'nonsense')
   t.match(admin.get('a'), { enabled: true, version: 1 }, 'its last good value')
   await t.rejects(admin.put('b', {}, { version: 0 }), { code: 'FST_FLAGS_VERSION_CONFLICT' }, 'it is there')
+  t.throws(() => admin.get('b'), { code: 'FST_FLAGS_DAMAGED_DOCUMENT' }, 'and not taken for nothing')
+  await t.rejects(admin.enable('b'), { code: 'FST_FLAGS_DAMAGED_DOCUMENT' })
   for (const key of ['a', 'b']) {
     t.match(await admin.put(key, { enabled: true, description: 'mended' }), { flag: { description: 'mended' } }, key)
     t.equal(admin.get(key).description, 'mended')
@@ -212,6 +220,60 @@ t.test('in any import order of a chain of a thousand flags each comes after what
   const { flags: imported } = await admin.import({ flags })
   const versions = new Map(imported.map(({ key, version }) => [key, version!]))
   t.ok(imported.every(({ key }) => key === 'f999' || versions.get(key)! > versions.get(`f${Number(key.slice(1)) + 1}`)!))
+})
+
+t.test('before the first load nothing is said of flags, and nothing written', async (t) => {
+  const store = new MemoryStore()
+  store.read = async () => { throw new errors.STORE_UNAVAILABLE('down') }
+  const replica = new Replica({ store })
+  t.teardown(() => replica.close())
+  await replica.start(50)
+  const admin = new Admin(replica)
+  for (const ask of [() => admin.list(), () => admin.get('a'), () => admin.listSegments(), () => admin.getSegment('a'), () => admin.explain('a'), () => admin.exportText()]) {
+    t.throws(ask, { code: 'FST_FLAGS_STORE_UNAVAILABLE', statusCode: 503 })
+  }
+  for (const ask of [async (): Promise<unknown> => await admin.put('a', {}), () => admin.delete('a'), () => admin.enable('a'), () => admin.import({ flags: { a: {} } }), () => admin.export()]) {
+    await t.rejects(async () => { await ask() }, { code: 'FST_FLAGS_STORE_UNAVAILABLE', statusCode: 503 })
+  }
+})
+
+t.test('together the pages of any keys are those keys in order', async (t) => {
+  const keys = fc.uniqueArray(fc.string({ minLength: 1, maxLength: 5 }), { maxLength: 300 })
+  await fc.assert(fc.asyncProperty(keys, fc.integer({ min: 1, max: 40 }), fc.integer({ min: 0, max: 3 }), async (keys, limit, odd) => {
+    const entries = keys.map((key) => ({ key }))
+    const matches = ({ key }: { key: string }) => key.length !== odd
+    const seen: string[] = []
+    let after: string | undefined
+    do {
+      const page = pageOf(entries, { limit, after }, matches)
+      seen.push(...page.entries.map(({ key }) => key))
+      after = page.next
+    } while (after !== undefined)
+    const wanted = entries.filter(matches).sort(byKey).map(({ key }) => key)
+    t.same(seen, wanted)
+    const merged: string[] = []
+    for await (const part of sorted(entries.filter(matches), () => undefined)) merged.push(...part.map(({ key }) => key))
+    t.same(merged, wanted)
+  }), { numRuns: 50 })
+})
+
+t.test('whoever is added ends in exactly the variant given, whoever is removed in none, and nobody else moves', async (t) => {
+  const names = fc.uniqueArray(fc.constantFrom<string>('a', 'b', 'c', 'd', 'e', 'f'), { minLength: 1 })
+  const variant = fc.constantFrom('x', 'y', 'z')
+  const target = fc.record({ variant, users: names })
+  fc.assert(fc.property(fc.array(target, { maxLength: 4 }), variant, names, names, (targets, given, added, removed) => {
+    const flag = { variants: ['x', 'y', 'z'], enabled: true, serve: 'x', targets }
+    const leaving = removed.filter((name) => !added.includes(name))
+    const next = changeTargets('k', flag, { variant: given, add: { users: added } })
+    const after = changeTargets('k', next, { remove: { users: leaving } }).targets!
+    const homes = (targets: Flag['targets'], name: string) => new Set(targets!.filter(({ users }) => users?.includes(name)).map(({ variant }) => variant))
+    for (const name of ['a', 'b', 'c', 'd', 'e', 'f']) {
+      const wanted = added.includes(name) ? new Set([given]) : leaving.includes(name) ? new Set() : homes(targets, name)
+      if (!isDeepStrictEqual(homes(after, name), wanted)) return false
+    }
+    return after.every(({ users }) => users!.length > 0)
+  }))
+  t.throws(() => changeTargets('k', { enabled: true, serve: 'off' }, { add: { users: 'u1' as never } }), { code: 'FST_FLAGS_INVALID_REQUEST' })
 })
 
 t.test('a store that cannot be written says so, and nothing is pretended', async (t) => {

@@ -59,20 +59,24 @@ export function changeTargets (key: string, flag: Flag, { environment, ...change
 function changed (key: string, flag: Flag, targets: readonly Target[] = [], { variant, add = {}, remove = {} }: Omit<TargetsChange, 'environment'>): Target[] {
   const given = variantMeant(flag, variant)
   if (given === undefined && lists.some((list) => (add[list]?.length ?? 0) > 0)) throw new errors.INVALID_REQUEST(`Flag ${key} has variants of its own; say with "variant" which one to give`)
+  for (const names of lists.flatMap((list) => [add[list], remove[list]])) {
+    if (names !== undefined && !Array.isArray(names)) throw new errors.INVALID_REQUEST('Whom to add or to remove is told in lists, such as { "users": ["user_123"] }')
+  }
   const next = targets.map((target) => ({ ...target }))
   for (const list of lists) {
     const added = new Set(add[list])
+    const homeless = new Set(added)
     const removed = new Set(remove[list])
     for (const target of next) {
       const here = variantMeant(flag, target.variant)
       if (target[list] === undefined) continue
       target[list] = target[list].filter((name) => !(removed.has(name) && (variant === undefined || here === variant)) && !(added.has(name) && here !== given))
-      if (here === given) for (const name of target[list]) added.delete(name)
+      if (here === given) for (const name of target[list]) homeless.delete(name)
     }
-    if (added.size === 0) continue
+    if (homeless.size === 0) continue
     const home = next.find((target) => variantMeant(flag, target.variant) === given)
-    if (home !== undefined) home[list] = [...home[list] ?? [], ...added]
-    else next.push({ ...variant === undefined || (isBoolean(flag) && variant === 'on') ? {} : { variant }, [list]: [...added] })
+    if (home !== undefined) home[list] = [...home[list] ?? [], ...homeless]
+    else next.push({ ...variant === undefined || (isBoolean(flag) && variant === 'on') ? {} : { variant }, [list]: [...homeless] })
   }
   return next.filter((target) => lists.some((list) => (target[list]?.length ?? 0) > 0))
 }

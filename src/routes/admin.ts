@@ -36,11 +36,14 @@ export const adminRoutes: FastifyPluginAsync<AdminOptions> = async (app, { prefi
   const { require, actorOf } = authorization(who)
   const { admin } = app.flags
   const scope = openScope(app, { prefix, keyed: ['/flags', '/segments'], visible: openapi })
-  const read = { onRequest: require('read') }
-  const write = { onRequest: require('write') }
+  // A parameter that is not heeded is refused: PUT ?dryRun=true would otherwise write.
+  const withoutQuery = async (request: FastifyRequest) => { readQuery(request, []) }
+  const read = { onRequest: [require('read'), withoutQuery] }
+  const write = { onRequest: [require('write'), withoutQuery] }
+  const readQueried = { onRequest: require('read') }
   const change = (request: FastifyRequest, version?: number | '*'): ChangeOptions => ({ version, by: actorOf(request) })
 
-  scope.get('/flags', read, async (request) => {
+  scope.get('/flags', readQueried, async (request) => {
     const { limit, stale, ...filter } = readQuery(request, ['tag', 'owner', 'q', 'stale', 'limit', 'after'])
     return admin.list({ ...filter, stale: readDuration('stale', stale), limit: readLimit(limit) })
   })
@@ -79,17 +82,17 @@ export const adminRoutes: FastifyPluginAsync<AdminOptions> = async (app, { prefi
     const asking = readBody(request.body)
     return admin.explain(request.params.key, { ...asking?.attributes, ...asking?.identity }, asking?.environment)
   })
-  scope.get<Of>('/flags/:key/history', read, async (request) => {
+  scope.get<Of>('/flags/:key/history', readQueried, async (request) => {
     const { before, limit } = readQuery(request, ['before', 'limit'])
     return await admin.history(request.params.key, { before: readRevision('before', before), limit: readLimit(limit) })
   })
-  scope.get('/changes', read, async (request) => {
+  scope.get('/changes', readQueried, async (request) => {
     const { before, after, limit } = readQuery(request, ['before', 'after', 'limit'])
     if (before !== undefined && after !== undefined) throw new errors.INVALID_REQUEST('Send before, for what is older, or after, for what is newer')
     return await admin.changes({ before: readRevision('before', before), after: readRevision('after', after), limit: readLimit(limit) })
   })
 
-  scope.get('/segments', read, async (request) => {
+  scope.get('/segments', readQueried, async (request) => {
     const { after, limit } = readQuery(request, ['limit', 'after'])
     return admin.listSegments({ after, limit: readLimit(limit) })
   })
@@ -106,11 +109,10 @@ export const adminRoutes: FastifyPluginAsync<AdminOptions> = async (app, { prefi
   })
 
   scope.get('/export', read, async (request, reply) => {
-    readQuery(request, [])
     reply.type('application/json; charset=utf-8')
     return Readable.from(admin.exportText())
   })
-  scope.post('/import', { ...write, bodyLimit: importBodyLimit }, async (request) => {
+  scope.post('/import', { onRequest: require('write'), bodyLimit: importBodyLimit }, async (request) => {
     const { dryRun } = readQuery(request, ['dryRun'])
     if (typeof request.body !== 'object' || request.body === null || Array.isArray(request.body)) throw new errors.INVALID_REQUEST('Send what GET /export gives: { "flags": { … }, "segments": { … } }')
     return await admin.import(request.body as DocumentSet, { dryRun: readBoolean('dryRun', dryRun), by: actorOf(request) })
