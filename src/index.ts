@@ -21,7 +21,7 @@ export type { Flag } from './model/flag.js'
 export type { Segment } from './model/segment.js'
 
 // Errors
-export { isFlagsError, type ErrorDetail, type FlagsError } from './errors.js'
+export { errors, isFlagsError, type ErrorDetail, type FlagsError } from './errors.js'
 
 // Stores
 export type { Change, History, HistoryQuery, Kind, Position, Reading, Store, StoredDocument, Write, Written } from './store/store.js'

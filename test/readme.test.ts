@@ -1,0 +1,78 @@
+import { readFileSync } from 'node:fs'
+import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import Fastify from 'fastify'
+import t from 'tap'
+import flags, { type Flag } from '../src/index.js'
+import { freePort, root, startProgram } from './helpers/program.js'
+import { playTranscript } from './helpers/shown.js'
+
+interface Block { language: string, name: string, text: string }
+
+const blocks: Block[] = [...readFileSync(join(root, 'README.md'), 'utf8').matchAll(/^```(\w+) ?(.*)\n([\s\S]*?)^```$/gm)]
+  .map(([, language, name, text]) => ({ language: language!, name: name!, text: text! }))
+
+t.test('the quick start works as it is written', async (t) => {
+  const folder = t.testdir()
+  await mkdir(join(folder, 'node_modules'))
+  await symlink(root, join(folder, 'node_modules', 'fastify-flags'))
+  await symlink(join(root, 'node_modules', 'fastify'), join(folder, 'node_modules', 'fastify'))
+  const port = await freePort()
+  await writeFile(join(folder, 'package.json'), '{ "type": "module" }')
+  await writeFile(join(folder, 'app.js'), find('app.js').replace('3000', String(port)).replace('Fastify()', 'Fastify({ logger: true })'))
+  await startProgram(t, ['app.js'], { cwd: folder })
+  const written = find('flags.json')
+  await writeFile(join(folder, 'flags.json'), written)
+  const transcript = find('with app.js')
+  // The edit is noticed a moment later: ask until it is, then play.
+  await until(async () => (await (await fetch(`http://127.0.0.1:${port}/checkout`, { headers: { 'x-user-groups': 'beta' } })).text()).includes('new'))
+  t.equal(await playTranscript(transcript, () => `http://127.0.0.1:${port}`), 2)
+})
+
+t.test('every fragment of an app runs', async (t) => {
+  const fragments = blocks.filter(({ language, name }) => language === 'js' && name === 'fragment')
+  t.ok(fragments.length >= 3)
+  for (const { text } of fragments) {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await app.register(flags, { store: 'memory' })
+    const AsyncFunction = Object.getPrototypeOf(async () => {}).constructor
+    await new AsyncFunction('app', text)(app)
+    await app.ready()
+  }
+})
+
+t.test('every flag that is shown is a valid flag', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(flags, { store: 'memory' })
+  const { admin } = app.flags
+  await admin.put('new-checkout', { enabled: true })
+  const shown = [...readFileSync(join(root, 'README.md'), 'utf8').matchAll(/`(\{ "(?:enabled|environments)":.*?\})` \|$/gm)].map((match) => match[1]!)
+  t.ok(shown.length >= 10)
+  for (const text of shown) await admin.put('shown', JSON.parse(text) as Flag)
+})
+
+t.test('the server of a fresh checkout answers the first curl', async (t) => {
+  const folder = t.testdir()
+  await cp(join(root, 'examples', 'flags.json'), join(folder, 'flags.json'))
+  const { addresses } = await startProgram(t, ['dist/sidecar/cli.js', 'serve', '--port', '0', '--file', join(folder, 'flags.json')])
+  t.ok(await playTranscript(find('with npm start'), () => addresses[0]!) > 0)
+})
+
+t.test('what the README points to is there', async (t) => {
+  const text = await readFile(join(root, 'README.md'), 'utf8')
+  const links = [...text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map((match) => match[1]!)
+  t.ok(links.length > 0)
+  for (const link of links) t.doesNotThrow(() => readFileSync(join(root, dirname('README.md'), link)), link)
+})
+
+function find (name: string): string {
+  const block = blocks.find((block) => block.name === name)
+  if (block === undefined) throw new Error(`the README has no block "${name}"`)
+  return block.text
+}
+
+async function until (holds: () => Promise<boolean>): Promise<void> {
+  while (!await holds()) await new Promise((resolve) => setTimeout(resolve, 50))
+}
