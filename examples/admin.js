@@ -9,7 +9,7 @@
 // $ curl -s -X PATCH localhost:3000/operations/flags/dark_mode -H 'Cookie: session=s1' -H 'Content-Type: application/json' -d '{"serve":{"percentage":50}}'
 // {"key":"dark_mode","enabled":true,"serve":{"percentage":50},"version":2,"createdAt":"…","updatedAt":"…","updatedBy":"alice"}
 // $ curl -s -X POST localhost:3000/operations/flags/dark_mode/disable -H 'Cookie: session=s2'
-// {"statusCode":403,"code":"FST_FLAGS_FORBIDDEN","error":"Forbidden","message":"…"}
+// {"statusCode":401,"code":"FST_FLAGS_UNAUTHORIZED","error":"Unauthorized","message":"…"}
 import Fastify from 'fastify'
 import flags from 'fastify-flags'
 

@@ -25,6 +25,8 @@ if (process.send === undefined) {
   })
   app.get('/search', async (req) => ({ engine: req.flags.isEnabled('new_search') ? 'new' : 'classic' }))
   await app.listen({ port: Number(process.env.PORT) })
-  process.once('SIGTERM', () => app.close())
-  process.once('disconnect', () => app.close())
+  process.once('SIGTERM', async () => {
+    await app.close()
+    process.disconnect()
+  })
 }

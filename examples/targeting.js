@@ -10,9 +10,9 @@
 // {"enabled":true,"cause":"rule","rule":"paying, in the EU"}
 // $ curl -s localhost:3000/analytics -H 'x-user-id: carol' -H 'x-plan: pro' -H 'x-country: us'
 // {"enabled":false,"cause":"default"}
-// $ curl -s localhost:3000/search -H 'x-user-id: user_7'
-// {"enabled":true,"cause":"rollout-hit"}
 // $ curl -s localhost:3000/search -H 'x-user-id: user_8'
+// {"enabled":true,"cause":"rollout-hit"}
+// $ curl -s localhost:3000/search -H 'x-user-id: user_7'
 // {"enabled":false,"cause":"rollout-miss"}
 // $ curl -s localhost:3000/search
 // {"enabled":false,"cause":"no-bucketing-key"}

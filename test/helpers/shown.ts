@@ -1,9 +1,11 @@
 import { deepStrictEqual, fail, strictEqual } from 'node:assert'
+import { setTimeout } from 'node:timers/promises'
 
 /**
  * What the README and the examples show must be what happens. A transcript is lines: `$ curl …` and below it what it prints.
  * `…` in an expected line stands for anything; JSON is compared as JSON, so spacing does not matter. Only curl is understood,
  * and it is played with fetch: nothing but Node is needed.
+ * A GET is asked again for some seconds until it answers so: what is changed through one process, another serves a moment later.
  */
 export async function playTranscript (transcript: string, addressOf: (host: string) => string): Promise<number> {
   const steps = transcript.split(/^\$ /m).slice(1)
@@ -11,7 +13,16 @@ export async function playTranscript (transcript: string, addressOf: (host: stri
     const lines = step.replace(/\\\n\s*/g, '').split('\n')
     const command = lines[0]!
     const expected = lines.slice(1).map((line) => line.trimEnd()).filter((line) => line !== '')
-    compare(await playCurl(command, addressOf), expected, command)
+    const attempts = / (-X|-d) /.test(command) ? 1 : 100
+    for (let attempt = 1; ; attempt++) {
+      try {
+        compare(await playCurl(command, addressOf), expected, command)
+        break
+      } catch (error) {
+        if (attempt === attempts) throw error
+        await setTimeout(50)
+      }
+    }
   }
   return steps.length
 }
