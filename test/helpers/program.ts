@@ -19,7 +19,7 @@ export async function startProgram (test: Test, args: string[], { env = {}, cwd 
   await new Promise<void>((resolve, reject) => {
     const read = (chunk: Buffer) => {
       printed += chunk.toString()
-      addresses.splice(0, Infinity, ...[...printed.matchAll(/listening at (http:\/\/127\.0\.0\.1:\d+)/gi)].map((match) => match[1]!))
+      addresses.splice(0, Infinity, ...[...printed.matchAll(/listen(?:ing at|s on) (http:\/\/127\.0\.0\.1:\d+)/gi)].map((match) => match[1]!))
       if (addresses.length >= listeners) resolve()
     }
     child.stdout.on('data', read)
