@@ -12,7 +12,7 @@ export interface HeaderNames {
   [attribute: string]: string
 }
 
-/** What is known of who sends a request: frozen, as `toContext` would make it. Never throws. */
+/** What is known of who sends a request: as `toContext` would make it. Never throws. */
 export type ReadContext = (request: FastifyRequest) => EvaluationContext
 
 /** What an app gives as the option `context`: who asks, by a context or just a targeting key. Nothing (undefined, null) is nobody. */
@@ -60,7 +60,7 @@ export function readHeaders ({ user, groups, region, ...attributes }: HeaderName
       const text = value(request, headers, name)
       if (text !== undefined) context[attribute] = text
     }
-    return Object.freeze(context)
+    return context
   }
 
   function value (request: FastifyRequest, headers: IncomingHttpHeaders, name: string): string | undefined {
