@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
-import { errors, type FlagsError } from './errors.js'
+import { errors, textOf, type FlagsError } from './errors.js'
 import { PersistentMap } from './evaluation/persistent-map.js'
 import { FlagEntry, SegmentEntry, Snapshot } from './evaluation/snapshot.js'
 import { checkFlag, checkSegment, readFlag, readSegment, type Read } from './model/check.js'
@@ -156,7 +156,7 @@ function isSameWrite ({ provenance }: Entry, { version, time, by }: StoredDocume
 
 function damageOf ({ kind, key }: Named, version: number | null, why: unknown, lastGood: Entry | undefined): Damage {
   const kept = lastGood === undefined ? 'it is not served' : `its last good value, version ${lastGood.provenance.version}, is served`
-  return { version, error: new errors.DAMAGED_DOCUMENT(`${kind} ${key}`, why instanceof Error ? why.message : why, kept) }
+  return { version, error: new errors.DAMAGED_DOCUMENT(`${kind} ${key}`, typeof why === 'string' ? why : textOf(why), kept) }
 }
 
 function nameOf ({ kind, key }: Named): string {

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import createError from '@fastify/error'
 
 /** One offending field: a JSON pointer into the document (`''` is the whole) and a sentence that tells how to mend it. */
@@ -50,4 +51,9 @@ export const errors = {
 /** True for an error of the table above. */
 export function isFlagsError (error: unknown): error is FlagsError {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' && error.code.startsWith('FST_FLAGS_')
+}
+
+/** What was thrown, in words: it may be no error. */
+export function textOf (thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : inspect(thrown)
 }

@@ -1,6 +1,7 @@
 import { conversions, ConversionMessage, EvaluationMessage, evaluations, ExposureMessage, exposures } from './diagnostics.js'
-import { errors } from './errors.js'
+import { errors, textOf } from './errors.js'
 import type { ResolutionDetails } from './evaluation/details.js'
+import { explain, type Explanation } from './evaluation/explain.js'
 import type { Snapshot } from './evaluation/snapshot.js'
 import type { Subject } from './evaluation/subject.js'
 import type { Fallback, FlagKey, FlagValues, Value } from './flag-types.js'
@@ -89,6 +90,13 @@ export class Flags implements Subject {
     return values as FlagValues
   }
 
+  /** How the flag comes to its answer, step by step; of a flag that is not there, only that. */
+  explain (key: FlagKey): Explanation {
+    const entry = this.snapshot.flag(key)
+    if (entry !== undefined) return explain(entry, this)
+    return { key, environment: this.environment, now: new Date(this.now).toISOString(), steps: [], resolution: this.#missing(key, undefined) }
+  }
+
   /** Notes that the user is shown what this flag serves. Nothing is noted of a flag that serves nothing. */
   expose (key: FlagKey): void {
     this.#expose(key, this.#resolve(key, undefined))
@@ -135,7 +143,7 @@ export class Flags implements Subject {
       who.catch(() => {})
       throw new TypeError('it is a promise, but must be there at once')
     } catch (error) {
-      this.#replica.report(new errors.CONTEXT_FAILED(error instanceof Error ? error.message : 'what was thrown is no error', { cause: error }))
+      this.#replica.report(new errors.CONTEXT_FAILED(textOf(error), { cause: error }))
       return attributes === undefined ? toContext(undefined) : who as EvaluationContext
     }
   }

@@ -1,10 +1,11 @@
-import { EventEmitter, once } from 'node:events'
+import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { inspect } from 'node:util'
+import { CarefulEmitter } from './careful-emitter.js'
 import { bootstrapped, followed, loaded, type Bootstrap, type Known, type Touched } from './documents.js'
-import { isFlagsError, errors, type FlagsError } from './errors.js'
+import { errors, isFlagsError, textOf, type FlagsError } from './errors.js'
 import type { Snapshot } from './evaluation/snapshot.js'
 import type { Kind, Reading, Store } from './store/store.js'
+import { Turns } from './turns.js'
 
 /** NOT_READY: nothing loaded yet. READY: in sync. STALE: serving what was last known, or `bootstrap`. */
 export type Status = 'NOT_READY' | 'READY' | 'STALE'
@@ -37,7 +38,7 @@ const syncPatience = 1500
 const maxReported = 100
 
 /** One process's copy of a store: a snapshot, moved forward by the log. */
-export class Replica extends EventEmitter<ReplicaEvents> {
+export class Replica extends CarefulEmitter<ReplicaEvents> {
   readonly store: Store
   readonly #staleAfter: number
   readonly #pollInterval: number
@@ -49,8 +50,7 @@ export class Replica extends EventEmitter<ReplicaEvents> {
   #clock = Date.now() - performance.now()
   #poll: NodeJS.Timeout | undefined
   #silence: NodeJS.Timeout | undefined
-  #reading: Promise<void> | undefined
-  #next: Promise<void> | undefined
+  readonly #reads = new Turns(() => this.#attempt())
   readonly #reported = new Set<string>()
   #closed = false
 
@@ -108,9 +108,10 @@ export class Replica extends EventEmitter<ReplicaEvents> {
   async start (patience = 500): Promise<void> {
     const waiting = new AbortController()
     const ready = once(this, 'ready', { signal: waiting.signal })
-    this.store.watch(() => { void this.#fresh() })
-    this.#poll = setInterval(() => { void this.#fresh() }, this.#pollInterval).unref()
-    void this.#fresh()
+    this.store.watch(() => { void this.#reads.take() })
+    this.#poll = setInterval(() => { void this.#reads.take() }, this.#pollInterval).unref()
+    this.#silence = setTimeout(() => this.#fallSilent(), this.#staleAfter).unref()
+    void this.#reads.take()
     await Promise.race([ready, sleep(patience, undefined, { signal: waiting.signal })])
     waiting.abort()
   }
@@ -123,10 +124,10 @@ export class Replica extends EventEmitter<ReplicaEvents> {
     const served = () => this.#failure === null && this.revision >= (atLeast ?? 0)
     const reads = async () => {
       if (atLeast !== undefined) {
-        if (!served()) await this.#reading
+        if (!served()) await this.#reads.underWay
         if (served()) return
       }
-      await this.#fresh()
+      await this.#reads.take()
     }
     const late = new AbortController()
     await Promise.race([reads(), sleep(syncPatience, undefined, { signal: late.signal })])
@@ -142,7 +143,7 @@ export class Replica extends EventEmitter<ReplicaEvents> {
     try {
       await this.store.close()
     } finally {
-      await this.#reading
+      await this.#reads.underWay
     }
   }
 
@@ -150,22 +151,7 @@ export class Replica extends EventEmitter<ReplicaEvents> {
   report (problem: FlagsError): void {
     if (this.#reported.has(problem.message) || this.#reported.size >= maxReported) return
     this.#reported.add(problem.message)
-    this.#say('problem', problem)
-  }
-
-  /** A read that begins after this call: however many ask during a read, exactly one more follows it. */
-  #fresh (): Promise<void> {
-    if (this.#reading === undefined) return this.#begin()
-    return (this.#next ??= this.#reading.then(() => {
-      this.#next = undefined
-      return this.#reading ?? this.#begin()
-    }))
-  }
-
-  #begin (): Promise<void> {
-    // A turn later, so that a store which wakes while it is being asked finds a read under way.
-    this.#reading = Promise.resolve().then(() => this.#attempt()).then(() => { this.#reading = undefined })
-    return this.#reading
+    this.say('problem', problem)
   }
 
   /** One read, all of whose failures are noted: never rejects. */
@@ -211,22 +197,21 @@ export class Replica extends EventEmitter<ReplicaEvents> {
     this.#failure = null
     this.#status = 'READY'
     this.#syncedAt = { wall: Date.now(), monotonic: performance.now() }
-    if (this.#silence === undefined) this.#silence = setTimeout(() => this.#fallSilent(), this.#staleAfter).unref()
-    else this.#silence.refresh()
+    this.#silence?.refresh()
 
     const { revision } = this
-    if (replaced) this.#say('problem', new errors.STORE_REPLACED(before.position?.revision, revision))
+    if (replaced) this.say('problem', new errors.STORE_REPLACED(before.position?.revision, revision))
     for (const [name, { version, error }] of known.damage) {
-      if (before.damage.get(name)?.version !== version) this.#say('problem', error)
+      if (before.damage.get(name)?.version !== version) this.say('problem', error)
     }
-    if (touched.flag.size + touched.segment.size > 0) this.#say('change', { revision, flags: [...touched.flag], segments: [...touched.segment] })
-    if (!wasReady) this.#say('ready')
+    if (touched.flag.size + touched.segment.size > 0) this.say('change', { revision, flags: [...touched.flag], segments: [...touched.segment] })
+    if (!wasReady) this.say('ready')
   }
 
   #fail (problem: FlagsError): void {
     const known = this.#failure?.code === problem.code
     this.#failure = problem
-    if (!known) this.#say('problem', problem)
+    if (!known) this.say('problem', problem)
     if (problem.code === 'FST_FLAGS_STORE_EMPTIED') this.#growStale()
   }
 
@@ -239,27 +224,6 @@ export class Replica extends EventEmitter<ReplicaEvents> {
   #growStale (): void {
     if (this.#status !== 'READY') return
     this.#status = 'STALE'
-    this.#say('stale')
+    this.say('stale')
   }
-
-  /** `emit`, but what one listener throws reaches neither the next nor the loop. */
-  #say<E extends keyof ReplicaEvents> (event: E, ...values: ReplicaEvents[E]): void {
-    if (this.#closed) return
-    for (const listener of this.rawListeners(event) as Array<(...values: ReplicaEvents[E]) => unknown>) {
-      try {
-        const answer = listener.apply(this, values)
-        if (answer instanceof Promise) answer.catch((error) => warn(event, error))
-      } catch (error) {
-        warn(event, error)
-      }
-    }
-  }
-}
-
-function warn (event: string, error: unknown): void {
-  process.emitWarning(`A listener of '${event}' failed: ${textOf(error)}`, { type: 'FastifyFlagsWarning', code: 'FST_FLAGS_LISTENER' })
-}
-
-function textOf (error: unknown): string {
-  return error instanceof Error ? error.message : inspect(error)
 }

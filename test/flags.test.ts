@@ -158,6 +158,16 @@ t.test('a promise or a function is nobody, and a promise is reported once', asyn
   t.same(flags.for(any(() => { throw new Error('never called') })).context, {})
 })
 
+t.test('explain tells what was served, and of no flag that there is none', async (t) => {
+  const flags = (await build(t)).flags.for('u1', { plan: 'pro' })
+  for (const key of Object.keys(documents)) {
+    const { resolution: { enabled = false, ...resolution } } = flags.explain(key)
+    t.same([resolution, enabled], [flags.getDetails(key, undefined), flags.isEnabled(key)])
+  }
+  t.match(flags.explain('size').steps.at(-1), { check: 'rule', answers: true })
+  t.match(flags.explain('nothing'), { key: 'nothing', environment: 'production', steps: [], resolution: { reason: 'ERROR', errorCode: 'FLAG_NOT_FOUND' } })
+})
+
 t.test('keys of any type and prototype\'s names never throw', async (t) => {
   const flags = (await build(t)).flags.for('u1')
   for (const key of [undefined, null, 5, Symbol('on'), {}, [], () => {}, { toString () { throw new Error('no') } }, '__proto__', 'constructor', 'toString', '']) {
@@ -166,6 +176,7 @@ t.test('keys of any type and prototype\'s names never throw', async (t) => {
     t.equal(flags.getVariant(any(key), 'x'), 'x')
     t.equal(flags.getValue(any<string>(key), 'x', { expose: true }), 'x')
     t.match(flags.getDetails(any<string>(key), 'x'), { errorCode: 'FLAG_NOT_FOUND' })
+    t.match(flags.explain(any(key)), { resolution: { errorCode: 'FLAG_NOT_FOUND' } })
     flags.expose(any(key))
     flags.track(any(key), any(key))
   }

@@ -232,10 +232,12 @@ t.test('a store that is down at start is waited for no longer than asked, and bo
 
 t.test('without bootstrap a store that is down leaves NOT_READY, and a hanging one too', async (t) => {
   for (const hangs of [false, true]) {
-    const { store, replica } = build(t)
+    const { store, replica } = build(t, { staleAfter: 30 })
     store.onRead = hangs ? store.hang : async () => { throw new Error('down') }
+    const problem = once(replica, 'problem')
     await replica.start(10)
-    t.equal(replica.status, 'NOT_READY')
+    await problem
+    t.match(replica, { status: 'NOT_READY', problem: { code: 'FST_FLAGS_STORE_UNAVAILABLE' } })
   }
 })
 
