@@ -23,19 +23,25 @@ export function isReply (error: unknown): error is Error {
 
 /** True when there was no connection to send it on. */
 export function wasNotSent (error: unknown): boolean {
-  return error instanceof Error && error.message.startsWith('Stream isn\'t writeable')
+  return error instanceof Error && /^(Stream|Cluster) isn't (writeable|ready)/.test(error.message)
 }
 
 /** The typed error for what ioredis threw. Its message tells Redis's reason, never an argument, a password or a URL. */
-export function storeError (error: unknown, connection: string, unreachable: string | undefined): FlagsError {
+export function storeError (error: unknown, where: string, unreachable: string | undefined): FlagsError {
   if (isFlagsError(error)) return error
-  const message = error instanceof Error ? error.message : String(error)
-  if (!isReply(error)) {
-    return new errors.STORE_UNAVAILABLE(`no answer from Redis at ${connection} (${unreachable ?? 'connection lost or timed out'})`)
+  if (isReply(error) && codeOf(error) === 'WRONGTYPE') {
+    return new errors.STORE_DAMAGED(`A key of the flags in Redis at ${where} holds something else: ${error.message}`)
   }
+  return new errors.STORE_UNAVAILABLE(reasonOf(error, where, unreachable))
+}
+
+/** Why Redis did not do as asked; `unreachable` is what the connection last failed with. */
+export function reasonOf (error: unknown, where: string, unreachable: string | undefined): string {
+  if (!isReply(error)) return `no answer from Redis at ${where} (${unreachable ?? 'connection lost or timed out'})`
+  return `${meanings[codeOf(error) ?? ''] ?? 'Redis refused'} (${where}): ${error.message.slice(0, 300)}`
+}
+
+function codeOf ({ message }: Error): string | undefined {
   // A script's errors may come without their code.
-  const code = codes.exec(message)?.[1] ?? (/ACL failure|executing the script can't|no permissions/.test(message) ? 'NOPERM' : undefined)
-  const said = message.slice(0, 300)
-  if (code === 'WRONGTYPE') return new errors.STORE_DAMAGED(`A key of the flags at Redis ${connection} holds something else: ${said}`)
-  return new errors.STORE_UNAVAILABLE(`${code === undefined ? 'Redis refused' : meanings[code]} (${connection}): ${said}`)
+  return codes.exec(message)?.[1] ?? (/ACL failure|executing the script can't|no permissions/.test(message) ? 'NOPERM' : undefined)
 }

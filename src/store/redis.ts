@@ -4,7 +4,7 @@ import { Redis, type Cluster } from 'ioredis'
 import { errors, type FlagsError } from '../errors.js'
 import { connectorOf, type Connector, type RedisConnection } from './redis-connection.js'
 import { changeOf, loadAll, positionOf, revisionOf, type Entry } from './redis-documents.js'
-import { isReply, wasNotSent, storeError } from './redis-errors.js'
+import { isReply, reasonOf, storeError, wasNotSent } from './redis-errors.js'
 import { historyScript, readScript, writeScript, type RedisScript } from './redis-scripts.js'
 import type { Change, History, HistoryQuery, Kind, Position, Reading, Store, StoredDocument, Write, Written } from './store.js'
 
@@ -40,6 +40,7 @@ export class RedisStore implements Store {
   #unreachable: string | undefined
   #unfit: FlagsError | undefined
   #closed = false
+  #closing: Promise<unknown> | undefined
 
   constructor ({ redis, namespace = 'flags', history = 10_000, warn = () => {} }: RedisStoreOptions) {
     if (!/^[^{}\s]{1,100}$/.test(namespace)) {
@@ -113,10 +114,9 @@ export class RedisStore implements Store {
   }
 
   async close (): Promise<void> {
-    if (this.#closed) return
     this.#closed = true
     this.#wake = undefined
-    await Promise.all([this.#client, ...this.#loaders].map(hangUp))
+    await (this.#closing ??= Promise.all([this.#client, ...this.#loaders].map(hangUp)))
   }
 
   /** A connection is up, again or for the first time: whatever was published meanwhile was missed. */
@@ -197,8 +197,7 @@ export class RedisStore implements Store {
       }
       await pause(20, undefined, { ref: false })
     }
-    const { message } = this.#failure(unanswered)
-    throw this.#closed ? new errors.STORE_CLOSED() : new errors.STORE_UNKNOWN(message)
+    throw this.#closed ? new errors.STORE_CLOSED() : new errors.STORE_UNKNOWN(reasonOf(unanswered, this.#where, this.#unreachable))
   }
 
   async #open (): Promise<void> {

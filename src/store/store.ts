@@ -1,6 +1,6 @@
 /**
  * A store keeps versioned documents (flags and segments, as JSON text it never looks into) and the log of their changes.
- * It is five methods; what each must do atomically is said here, and `store/contract` in the tests holds any store to it.
+ * It is five methods; what each must do atomically is said here, and `fastify-flags/store-contract` holds any store to it.
  */
 export interface Store {
   /**
@@ -18,10 +18,10 @@ export interface Store {
    */
   write (change: Write): Promise<Written>
 
-  /** Calls `wake` after any change, whoever made it, and whenever changes may have been missed. At most one watcher. */
+  /** Calls `wake` after any change, whoever made it, and whenever changes may have been missed. At most one watcher; it may be called once too often. */
   watch (wake: () => void): void
 
-  /** Log entries, newest first. */
+  /** Log entries, newest first; with `after`, oldest first. */
   history (query: HistoryQuery): Promise<History>
 
   /** Closes all that the store opened; a pending call rejects with STORE_CLOSED. */
