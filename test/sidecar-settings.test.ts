@@ -1,5 +1,6 @@
 import t from 'tap'
-import { UsageError, type Env } from '../src/sidecar/options.js'
+import { UsageError } from '../src/sidecar/failures.js'
+import type { Env } from '../src/sidecar/options.js'
 import { withoutPassword } from '../src/sidecar/report.js'
 import { isLoopback, readSettings, serveOptions, tokenVariables } from '../src/sidecar/settings.js'
 import { serveHelp } from '../src/sidecar/help.js'

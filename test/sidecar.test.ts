@@ -1,9 +1,13 @@
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
+import { setTimeout } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { buildSidecar } from '../src/sidecar/app.js'
 import { report } from '../src/sidecar/report.js'
 import { readSettings, type Settings } from '../src/sidecar/settings.js'
+import { startRedis } from './helpers/redis.js'
 
 const secret = (name: string) => `${name}-secret-of-32-characters-xxxxx`
 const bearer = (name: string) => ({ authorization: `Bearer ${secret(name)}` })
@@ -103,9 +107,49 @@ t.test('a request that is no HTTP path, or too long, is answered in our own word
   t.match(await ask(app, `/flags/${'x'.repeat(101)}/evaluate`), { status: 400, code: 'FST_FLAGS_INVALID_REQUEST' })
 })
 
-t.test('requests and bodies that never end are cut off', async (t) => {
+t.test('a body that never ends is cut off', async (t) => {
   const { app } = await build(t, '--memory')
-  t.ok(app.server.requestTimeout > 0)
-  t.ok(app.server.headersTimeout > 0)
-  t.ok(app.server.timeout > 0)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
+  let answer = ''
+  socket.on('data', (data) => { answer += data })
+  socket.write('POST /flags/x/evaluate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"context":')
+  await once(socket, 'close')
+  t.match(answer, /^HTTP\/1.1 408 /)
+})
+
+t.test('Redis that comes later is served by itself, and when it goes what was known is, as stale', async (t) => {
+  const { url: redis, namespace } = await startRedis(t)
+  const { hostname, port: redisPort } = new URL(redis)
+  const sockets = new Set<Socket>()
+  const proxy = createServer((socket) => {
+    const upstream = connect(Number(redisPort), hostname)
+    for (const [from, to] of [[socket, upstream], [upstream, socket]] as const) {
+      sockets.add(from)
+      from.on('error', () => {}).on('close', () => to.destroy()).pipe(to)
+    }
+  })
+  await once(proxy.listen(0, '127.0.0.1'), 'listening')
+  const { port } = proxy.address() as AddressInfo
+  proxy.close()
+  await once(proxy, 'close')
+
+  const { app } = await build(t, `--redis redis://127.0.0.1:${port} --namespace ${namespace}`)
+  t.match(await ask(app, '/readyz'), { status: 503 })
+  await once(proxy.listen(port, '127.0.0.1'), 'listening')
+  const becomes = async (status: string) => {
+    let answer = await ask(app, '/readyz')
+    for (; answer.status !== status; answer = await ask(app, '/readyz')) await setTimeout(50)
+    return answer
+  }
+  await becomes('READY')
+  await app.flags.admin.put('on-off', { enabled: true })
+
+  proxy.close()
+  for (const socket of sockets) socket.destroy()
+  const stale = await becomes('STALE')
+  t.ok(stale.staleSeconds >= 4, `${stale.staleSeconds} s`)
+  t.match(stale, { problem: 'FST_FLAGS_STORE_UNAVAILABLE', revision: 1 })
+  t.equal((await app.inject('/readyz')).statusCode, 200)
+  t.match(await ask(app, '/flags/on-off/evaluate'), { status: 200, enabled: true })
 })

@@ -1,15 +1,15 @@
 #!/usr/bin/env node
-import { help, serveHelp, version } from './help.js'
+import { isFlagsError } from '../errors.js'
 import { nearest } from '../model/nearest.js'
-import { UsageError } from './options.js'
-import { serve, StartError } from './serve.js'
+import { StartError, UsageError } from './failures.js'
+import { help, serveHelp, version } from './help.js'
 import { readSettings } from './settings.js'
 
 // Ends with 2 when what was typed or set is wrong, with 1 when it could not be done.
 try {
   await run(process.argv.slice(2))
 } catch (error) {
-  if (!(error instanceof UsageError || error instanceof StartError)) throw error
+  if (!(error instanceof UsageError || error instanceof StartError || isFlagsError(error))) throw error
   tell(`fastify-flags: ${error.message}`)
   if (error instanceof UsageError) tell('fastify-flags serve --help lists all options')
   process.exitCode = error instanceof UsageError ? 2 : 1
@@ -19,7 +19,7 @@ async function run ([command, ...rest]: string[]): Promise<void> {
   switch (command) {
     case 'serve':
       if (rest.includes('--help') || rest.includes('-h')) process.stdout.write(serveHelp())
-      else await serve(readSettings(rest, process.env), tell)
+      else await start(rest)
       return
     case '--help': case '-h': case 'help':
       process.stdout.write(rest[0] === 'serve' ? serveHelp() : help)
@@ -34,6 +34,12 @@ async function run ([command, ...rest]: string[]): Promise<void> {
       throw new UsageError(`there is no command "${command}"${meant === undefined ? '; there is serve' : `; did you mean ${meant}?`}`)
     }
   }
+}
+
+async function start (argv: string[]): Promise<void> {
+  const settings = readSettings(argv, process.env)
+  const { serve } = await import('./serve.js') // all of Fastify, which no other word needs
+  await serve(settings, tell)
 }
 
 function tell (text: string): void {

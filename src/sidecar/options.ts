@@ -1,8 +1,6 @@
 import { parseArgs } from 'node:util'
 import { nearest } from '../model/nearest.js'
-
-/** What a person typed, or set in the environment, and how to mend it. The process ends with 2. */
-export class UsageError extends Error {}
+import { UsageError } from './failures.js'
 
 export type Env = Readonly<Record<string, string | undefined>>
 

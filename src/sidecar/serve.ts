@@ -3,11 +3,9 @@ import type { AddressInfo } from 'node:net'
 import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
 import { buildSidecar } from './app.js'
+import { StartError } from './failures.js'
 import { report } from './report.js'
 import { isEmpty, type Settings } from './settings.js'
-
-/** Why a sidecar cannot start, though its settings are right. The process ends with 1. */
-export class StartError extends Error {}
 
 /** Runs a sidecar until a signal ends the process. Logs are JSON lines on stdout; `tell` is told what a person should read. */
 export async function serve (settings: Settings, tell: (text: string) => void): Promise<void> {

@@ -4,7 +4,8 @@ import { isKey } from '../model/key.js'
 import { nearest } from '../model/nearest.js'
 import { readTokens } from '../routes/tokens.js'
 import { parseRange } from '../trust.js'
-import { readOptions, UsageError, type Env, type Given, type Option } from './options.js'
+import { UsageError } from './failures.js'
+import { readOptions, type Env, type Given, type Option } from './options.js'
 
 export const serveOptions = {
   redis: { value: 'URL', env: ['FLAGS_REDIS', 'REDIS_URL'], help: 'keep the flags in Redis, such as redis://localhost:6379' },

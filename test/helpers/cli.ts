@@ -18,12 +18,12 @@ export interface Cli {
 
 export interface CliOptions { cwd?: string, env?: Record<string, string> }
 
-/** Starts `fastify-flags …argv`. Nothing of this machine's environment but the way to Node reaches it. */
+/** Starts `fastify-flags …argv`, with no settings of this machine's but those given. */
 export function startCli (t: Test, argv: string[], { cwd, env = {} }: CliOptions = {}): Cli {
-  const { PATH = '', HOME = '', NODE_V8_COVERAGE, NODE_OPTIONS } = process.env
+  const own = Object.entries(process.env).filter(([name]) => !/^(?:FLAGS_\w+|REDIS_URL|PORT|LOG_LEVEL)$/.test(name))
   const child = spawn(process.execPath, [...process.execArgv, resolve('src/sidecar/cli.ts'), ...argv], {
     cwd,
-    env: { PATH, HOME, ...env, ...(NODE_V8_COVERAGE && { NODE_V8_COVERAGE }), ...(NODE_OPTIONS && { NODE_OPTIONS }) },
+    env: { ...Object.fromEntries(own), ...env },
     stdio: ['ignore', 'pipe', 'pipe']
   })
   const out = { stdout: '', stderr: '' }
