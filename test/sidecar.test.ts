@@ -135,7 +135,7 @@ t.test('Redis that comes later is served by itself, and when it goes what was kn
   await once(proxy, 'close')
 
   const { app } = await build(t, `--redis redis://127.0.0.1:${port} --namespace ${namespace}`)
-  t.match(await ask(app, '/readyz'), { status: 503 })
+  t.match(await ask(app, '/readyz'), { status: 'NOT_READY' })
   await once(proxy.listen(port, '127.0.0.1'), 'listening')
   const becomes = async (status: string) => {
     let answer = await ask(app, '/readyz')
