@@ -1,10 +1,11 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { foldFor, hash, isBelow, percentageOf, Split, thresholdOf, type Purpose } from '../src/evaluation/bucket.js'
+import { foldFor, hash as hashAfter, isBelow, percentageOf, Split, thresholdOf, type Fold, type Purpose } from '../src/evaluation/bucket.js'
 import { evaluate, snapshotOf, subjectOf, ask } from './helpers/evaluate.js'
 
 const people = 100_000
 const users = Array.from({ length: people }, (_, i) => `user-${i}`)
+const hash = ({ state, length }: Fold, value: string) => hashAfter(state, length, value)
 const hashesOf = (seed: string, purpose: Purpose) => {
   const fold = foldFor(seed, purpose)
   return users.map((user) => hash(fold, user))

@@ -3,17 +3,16 @@ import type { EvaluationContext } from '../model/context.js'
 /** Reads one attribute of a context; undefined or null when it is missing. */
 export type Reader = (context: EvaluationContext) => unknown
 
-/**
- * Own properties only, looked up whole first, then as a dotted path. A context's prototype is Object.prototype or null, so only
- * names that every object answers to need to be looked at twice.
- */
+/** Whether an attribute can be read just so: a context's prototype is Object.prototype or null, so only names that these answer to cannot. */
+export function isPlain (name: string): boolean {
+  return !(name in Object.prototype) && !name.includes('.')
+}
+
+/** Own properties only, looked up whole first, then as a dotted path. */
 export function reader (name: string): Reader {
-  const own: Reader = name in Object.prototype
-    ? (context) => Object.hasOwn(context, name) ? context[name] : undefined
-    : (context) => context[name]
-  if (!name.includes('.')) return own
+  if (isPlain(name)) return (context) => context[name]
   const path = name.split('.')
-  return (context) => own(context) ?? follow(context, path)
+  return (context) => (Object.hasOwn(context, name) ? context[name] : undefined) ?? follow(context, path)
 }
 
 function follow (value: unknown, path: readonly string[]): unknown {

@@ -10,8 +10,6 @@ export type Purpose = 'rollout' | 'split'
 /** The part of a hash that is the same for everyone, folded when the flag is compiled. */
 export interface Fold { readonly state: number, readonly length: number }
 
-const nothing: Fold = { state: 0, length: 0 }
-
 export function foldFor (seed: string, purpose: Purpose): Fold {
   const bytes: number[] = []
   for (const text of [seed, purpose]) {
@@ -27,8 +25,11 @@ export function foldFor (seed: string, purpose: Purpose): Fold {
   return { state, length: bytes.length }
 }
 
-/** The hash of a value as a signed 32-bit integer: an unsigned one would not fit V8's small integers and be allocated. */
-export function hash ({ state, length: folded }: Fold, value: string): number {
+/**
+ * The hash of a value after a fold (its state and length), as a signed 32-bit integer: an unsigned one would not fit V8's small
+ * integers and be allocated.
+ */
+export function hash (state: number, folded: number, value: string): number {
   const length = value.length
   const words = length & ~3
   let h = mix(state, length)
@@ -102,7 +103,8 @@ function finish (h: number): number {
 
 /** How many hashes are in at a percentage, shifted to where signed hashes begin: for `isBelow`. 0 is nobody, 100 everyone. */
 export function thresholdOf (percentage: number): number {
-  return Math.ceil(percentage / 100 * 2 ** 32) - 2 ** 31
+  const threshold = Math.ceil(percentage / 100 * 2 ** 32) - 2 ** 31
+  return threshold < 2 ** 31 ? threshold | 0 : threshold // `| 0` has V8 keep a small integer
 }
 
 export function isBelow (threshold: number, hash: number): boolean {
@@ -133,7 +135,7 @@ export class Split<T> {
     const positive = entries.filter(({ weight }) => weight > 0).sort((a, b) => a.name < b.name ? -1 : 1)
     if (positive.length === 0) throw new Error('a split needs a positive weight')
     this.#outcomes = positive.map(({ outcome }) => outcome)
-    this.#salts = Int32Array.from(positive, ({ name }) => hash(nothing, name))
+    this.#salts = Int32Array.from(positive, ({ name }) => hash(0, 0, name))
     this.#costs = Float64Array.from(positive, ({ weight }) => heaviest / weight)
   }
 

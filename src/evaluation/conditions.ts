@@ -1,6 +1,6 @@
 import type { Condition, When } from '../model/condition.js'
 import type { EvaluationContext } from '../model/context.js'
-import { reader } from './attributes.js'
+import { isPlain, reader } from './attributes.js'
 import { compileComparison, Unevaluable, type Comparison } from './operators.js'
 import type { Snapshot } from './snapshot.js'
 
@@ -82,16 +82,32 @@ function any (tests: Predicate[]): Predicate {
 }
 
 function compileCondition (condition: Condition): Predicate {
-  const read = reader(condition.attribute)
+  const { attribute } = condition
+  const read = reader(attribute)
   if (condition.operator === 'exists') return (context) => isThere(read(context))
   if (condition.operator === 'not_exists') return (context) => !isThere(read(context))
   const comparison = compileComparison(condition)
-  const { match, negative } = comparison
-  const wanted = !negative
-  return (context) => {
-    const value = read(context)
-    return typeof value === 'object' ? holds(comparison, value) : match(value) === wanted
+  return isPlain(attribute) ? comparePlain(attribute, comparison) : (context) => holds(comparison, read(context))
+}
+
+/** Hot: reads and compares in one closure where it can. */
+function comparePlain (attribute: string, comparison: Comparison): Predicate {
+  const { negative, texts, bound } = comparison
+  if (texts !== undefined) {
+    return (context) => {
+      const value = context[attribute]
+      return typeof value === 'string' ? texts.has(value) !== negative : holds(comparison, value)
+    }
   }
+  if (bound !== undefined) {
+    const { number, above, inclusive } = bound
+    return (context) => {
+      const value = context[attribute]
+      if (typeof value !== 'number') return holds(comparison, value)
+      return value === number ? inclusive : (value > number) === above && Number.isFinite(value)
+    }
+  }
+  return (context) => holds(comparison, context[attribute])
 }
 
 export function isThere (value: unknown): boolean {

@@ -27,14 +27,19 @@ export interface Place {
 
 /** Reads what a draw hashes; '' when it is missing, empty, or cannot be read as text. */
 export function keyReader (by: string | undefined): (context: EvaluationContext) => string {
-  if (by === undefined) return ({ targetingKey }) => typeof targetingKey === 'string' ? targetingKey : textOf(targetingKey) ?? ''
+  if (by === undefined) return targetingKeyOf
   const read = reader(by)
   return (context) => textOf(read(context)) ?? ''
 }
 
+/** Who asks, '' when nobody can be made out. */
+export function targetingKeyOf ({ targetingKey }: EvaluationContext): string {
+  return typeof targetingKey === 'string' ? targetingKey : textOf(targetingKey) ?? ''
+}
+
 /** What is served, and to how many. */
 export function compileDraw (draw: Draw, place: Place): Served {
-  const { variant, percentage, stages, state, by, seed = place.seed, otherwise = place.otherwise } = draw
+  const { variant, percentage, stages, by, seed = place.seed, otherwise = place.otherwise } = draw
   const { answer, constant, unkeyed } = place
   const isForEveryone = percentage === undefined && stages === undefined
   if (isForEveryone && draw.split === undefined) return answer(variant, constant.reason, constant.cause)
@@ -49,27 +54,27 @@ export function compileDraw (draw: Draw, place: Place): Served {
   function split (weights: Record<string, number>): Served {
     const split = new Split(Object.entries(weights).map(([name, weight]) => ({ name, weight, outcome: answer(name, 'SPLIT', 'split') })))
     if (split.only !== undefined) return split.only
-    const fold = foldFor(seed, 'split')
+    const { state, length } = foldFor(seed, 'split')
     return (subject) => {
       const key = keyOf(subject.context)
-      return key === '' ? noKey : split.pick(hash(fold, key))
+      return key === '' ? noKey : split.pick(hash(state, length, key))
     }
   }
 
   function partOf (percentage: number): Served {
     if (percentage <= 0) return miss
     if (percentage >= 100) return chosen
-    const fold = foldFor(seed, 'rollout')
+    const { state, length } = foldFor(seed, 'rollout')
     const threshold = thresholdOf(percentage)
     return (subject) => {
       const key = keyOf(subject.context)
       if (key === '') return noKey
-      return isBelow(threshold, hash(fold, key)) ? give(chosen, subject) : miss
+      return isBelow(threshold, hash(state, length, key)) ? give(chosen, subject) : miss
     }
   }
 
   function staged (stages: Stage[]): Served {
-    const beginnings = beginningsOf(stages, state)
+    const beginnings = beginningsOf(stages, draw.state)
     const parts = [miss, ...stages.map(({ percentage }) => partOf(percentage))] // from stage -1 on
     const groups = firstEntries(stages.map(({ groups }) => groups)) // the groups of all stages reached accumulate
     return (subject) => {

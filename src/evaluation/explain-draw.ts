@@ -1,6 +1,6 @@
 import type { Draw, Stage } from '../model/serve.js'
 import { firstEntries, lowestEntryOf } from './attributes.js'
-import { foldFor, hash, isBelow, percentageOf, Split, thresholdOf } from './bucket.js'
+import { foldFor, hash, isBelow, percentageOf, Split, thresholdOf, type Purpose } from './bucket.js'
 import type { Outcome } from './details.js'
 import { keyReader, type Place } from './draw.js'
 import { beginningsOf, stageOf } from './stages.js'
@@ -56,7 +56,7 @@ export function explainDraw (draw: Draw, place: Place, subject: Subject): { expl
     const groups = context.groups as unknown
     const entries = firstEntries([at?.groups])
     const group = lowestEntryOf(entries, groups) === 0 ? at!.groups.find((group) => lowestEntryOf(firstEntries([[group]]), groups) === 0) : undefined
-    const hashed = text === '' ? null : hash(foldFor(seed, 'rollout'), text)
+    const hashed = text === '' ? null : hashOf(seed, 'rollout', text)
     const isIn = group !== undefined || threshold >= 100 ? true : threshold <= 0 ? false : hashed === null ? null : isBelow(thresholdOf(threshold), hashed)
     explained.rollout = { in: isIn, bucket: hashed === null ? null : percentageOf(hashed), threshold, ...(group !== undefined && { group }) }
     if (isIn === null) return noKey()
@@ -65,10 +65,15 @@ export function explainDraw (draw: Draw, place: Place, subject: Subject): { expl
   }
 
   const shares = new Split(Object.entries(split!).map(([name, weight]) => ({ name, weight, outcome: name })))
-  const hashed = text === '' ? null : hash(foldFor(seed, 'split'), text)
+  const hashed = text === '' ? null : hashOf(seed, 'split', text)
   const chosen = shares.only ?? (hashed === null ? null : shares.pick(hashed))
   explained.split = { weights: split!, bucket: hashed === null ? null : percentageOf(hashed), variant: chosen }
   return chosen === null ? noKey() : { explained: { ...explained, variant: chosen }, outcome: answer(chosen, 'SPLIT', 'split') }
+}
+
+function hashOf (seed: string, purpose: Purpose, text: string): number {
+  const { state, length } = foldFor(seed, purpose)
+  return hash(state, length, text)
 }
 
 function standing (stages: Stage[], state: Draw['state'], now: number): ExplainedStages {

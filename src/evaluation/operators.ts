@@ -8,14 +8,23 @@ import { textOf } from './attributes.js'
 export type Match = (value: unknown) => boolean | undefined
 
 /** How an operator compares. A negative one holds where `match` says false; what cannot be read matches neither way. */
-export interface Comparison { readonly match: Match, readonly negative: boolean }
+export interface Comparison {
+  readonly match: Match
+  readonly negative: boolean
+  /** Where `match` comes down to standing among these texts or to being on one side of a number: what nearly every rule asks, to be done without a call. */
+  readonly texts?: ReadonlySet<string>
+  readonly bound?: Bound
+}
+
+/** The numbers above or below one, and perhaps it too. */
+export interface Bound { readonly number: number, readonly above: boolean, readonly inclusive: boolean }
 
 /** Thrown while compiling what this version cannot evaluate: the rule that holds it does not match as a whole, also under `not`. */
 export class Unevaluable extends Error {}
 
 type Expected = Condition['value']
 type Scalar = string | number | boolean
-type Compile = (expected: Expected, ignoreCase: boolean) => Match
+type Compile = (expected: Expected, ignoreCase: boolean) => Match | Omit<Comparison, 'negative'>
 
 /** All operators that compare; `exists` and `not_exists` look no further than whether the attribute is there. */
 const comparisons: Record<Exclude<Operator, 'exists' | 'not_exists'>, Compile> = {
@@ -23,10 +32,10 @@ const comparisons: Record<Exclude<Operator, 'exists' | 'not_exists'>, Compile> =
   ne: (expected, ignoreCase) => among([scalarOf(expected)], ignoreCase),
   in: (expected, ignoreCase) => among(listOf(expected), ignoreCase),
   not_in: (expected, ignoreCase) => among(listOf(expected), ignoreCase),
-  gt: ordered(readNumber, (actual, expected) => actual > expected),
-  gte: ordered(readNumber, (actual, expected) => actual >= expected),
-  lt: ordered(readNumber, (actual, expected) => actual < expected),
-  lte: ordered(readNumber, (actual, expected) => actual <= expected),
+  gt: beyond({ above: true, inclusive: false }),
+  gte: beyond({ above: true, inclusive: true }),
+  lt: beyond({ above: false, inclusive: false }),
+  lte: beyond({ above: false, inclusive: true }),
   contains: textual((actual, expected) => actual.includes(expected)),
   not_contains: textual((actual, expected) => actual.includes(expected)),
   starts_with: textual((actual, expected) => actual.startsWith(expected)),
@@ -46,7 +55,8 @@ const negatives: ReadonlySet<string> = new Set<Operator>(['ne', 'not_in', 'not_c
 
 export function compileComparison ({ operator, value, ignoreCase = false }: Condition): Comparison {
   if (!Object.hasOwn(comparisons, operator)) throw new Unevaluable(`this version does not know the operator ${JSON.stringify(operator)}`)
-  return { match: comparisons[operator as keyof typeof comparisons](value, ignoreCase === true), negative: negatives.has(operator) }
+  const compiled = comparisons[operator as keyof typeof comparisons](value, ignoreCase === true)
+  return { ...(typeof compiled === 'function' ? { match: compiled } : compiled), negative: negatives.has(operator) }
 }
 
 function scalarOf (expected: unknown): Scalar {
@@ -63,19 +73,28 @@ function unreadable (expected: unknown): Unevaluable {
 }
 
 /** One of these: the same number when either side is one, else the same text. A boolean is its text and never a number. */
-function among (expected: readonly Scalar[], ignoreCase: boolean): Match {
+function among (expected: readonly Scalar[], ignoreCase: boolean): Omit<Comparison, 'negative'> {
   const fold = (text: string) => ignoreCase ? text.toLowerCase() : text
   const texts = new Set(expected.filter((value) => typeof value !== 'number').map((value) => fold(String(value))))
-  const numbers = new Set(expected.filter((value) => typeof value === 'number'))
+  const numbers = new Set<number | undefined>(expected.filter((value) => typeof value === 'number'))
   const numbersAndNumericTexts = new Set(expected.map(readNumber))
-  return (value) => {
+  const match: Match = (value) => {
     if (typeof value === 'number') return Number.isFinite(value) ? numbersAndNumericTexts.has(value) : undefined
     const text = textOf(value)
-    if (text === undefined) return undefined
-    if (texts.has(fold(text))) return true
-    if (numbers.size === 0) return false
-    const number = readNumber(value)
-    return number !== undefined && numbers.has(number)
+    return text === undefined ? undefined : texts.has(fold(text)) || (numbers.size > 0 && numbers.has(readNumber(value)))
+  }
+  return ignoreCase || numbers.size > 0 ? { match } : { match, texts }
+}
+
+function beyond ({ above, inclusive }: Omit<Bound, 'number'>): Compile {
+  return (value) => {
+    const number = readNumber(scalarOf(value))
+    if (number === undefined) throw unreadable(value)
+    const match: Match = (value) => {
+      const actual = readNumber(value)
+      return actual === undefined ? undefined : actual === number ? inclusive : (actual > number) === above
+    }
+    return { match, bound: { number, above, inclusive } }
   }
 }
 

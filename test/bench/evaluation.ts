@@ -12,7 +12,7 @@ const people = 1024
 const calls = 20_000
 
 const contexts: Context[] = Array.from({ length: people }, (_, i) => ({
-  targetingKey: randomUUID(), groups: ['g1', 'g2'], region: i % 2 === 0 ? 'eu' : 'us', plan: ['free', 'pro', 'enterprise'][i % 3]!, age: i % 60, country: ['de', 'fr', 'us'][i % 3]!
+  targetingKey: randomUUID(), groups: ['g1', 'g2'], region: i % 2 === 0 ? 'eu' : 'us', plan: ['free', 'pro', 'enterprise'][i % 3]!, age: 20 + i % 60, country: ['de', 'fr', 'us'][Math.floor(i / 3) % 3]!
 }))
 const strangers = Array.from({ length: 10_000 }, () => randomUUID())
 const insiders = [...strangers.slice(people), ...contexts.map(({ targetingKey }) => targetingKey)]
@@ -20,12 +20,15 @@ const weights = { control: 34, compact: 33, wide: 33 }
 const payloads = { control: { layout: 'old', columns: 2 }, compact: { layout: 'compact', columns: 1 }, wide: { layout: 'wide', columns: 4 } }
 const when = { all: [{ attribute: 'plan', operator: 'in', value: ['pro', 'enterprise'] }, { attribute: 'age', operator: 'gte', value: 30 }, { attribute: 'country', operator: 'ne', value: 'us' }] }
 
+/** The same texts as other strings, as everything is that came as JSON: they have to be compared, not just recognised. */
+const parsed = (list: string[]): string[] => JSON.parse(JSON.stringify(list))
+
 /** Each kind of flag, as a document and by hand. */
 const kinds: Record<string, { flag: Flag, byHand: (key: string) => ByHand }> = {
   on: { flag: { enabled: true }, byHand: () => onOff(true) },
   off: { flag: { enabled: false }, byHand: () => onOff(false) },
-  hit: { flag: { enabled: true, serve: 'off', targets: [{ users: insiders }] }, byHand: () => listed(insiders) },
-  miss: { flag: { enabled: true, serve: 'off', targets: [{ users: strangers }] }, byHand: () => listed(strangers) },
+  hit: { flag: { enabled: true, serve: 'off', targets: [{ users: insiders }] }, byHand: () => listed(parsed(insiders)) },
+  miss: { flag: { enabled: true, serve: 'off', targets: [{ users: strangers }] }, byHand: () => listed(parsed(strangers)) },
   quarter: { flag: { enabled: true, serve: { percentage: 25 } }, byHand: (key) => percentage(key, 25) },
   rule: { flag: { enabled: true, serve: 'off', rules: [{ when, serve: { percentage: 25 } }] } as Flag, byHand: (key) => conditionsAndPercentage(key, ['pro', 'enterprise'], 30, 'us', 25) },
   variants: { flag: { enabled: true, variants: payloads, offVariant: 'control', serve: { split: weights } }, byHand: (key) => split(key, weights, payloads) }
