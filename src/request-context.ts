@@ -21,7 +21,11 @@ export type ContextFunction = (request: FastifyRequest) => EvaluationContext | s
 const longest = 1024 // bytes of one header
 const memoised = 1000 // group lists; at most about a megabyte of keys
 const plain = /^[\x21-\x24\x26-\x2b\x2d-\x7e]+$/ // visible ASCII but comma and percent sign
+
 const nobody: EvaluationContext = Object.freeze({})
+
+/** A list of groups as it was read; undefined when nothing is in it. */
+interface List { items: readonly string[] | undefined, mayBeRepeated: boolean }
 
 // Of these Node keeps the first and drops the others, so a repeated one leaves no ", ".
 const keptFirst = new Set([
@@ -37,7 +41,7 @@ const keptFirst = new Set([
 export function readHeaders ({ user, groups, region, ...attributes }: HeaderNames, isTrusted: IsTrusted, log: FastifyBaseLogger): ReadContext {
   const names = [user, groups, region, ...Object.values(attributes)]
   const attributeNames = Object.entries(attributes)
-  const lists = new Map<string, readonly string[]>()
+  const lists = new Map<string, List>()
   const told = new Set<string>()
 
   return (request) => {
@@ -49,14 +53,12 @@ export function readHeaders ({ user, groups, region, ...attributes }: HeaderName
     const context: { -readonly [K in keyof EvaluationContext]: EvaluationContext[K] } = {}
     const targetingKey = value(request, headers, user)
     if (targetingKey !== undefined) context.targetingKey = targetingKey
-    const list = raw(request, headers, groups)
-    if (list !== undefined) {
-      const items = listOf(list)
-      if (items.length > 0) context.groups = items
-    }
+    const items = list(request, headers, groups)
+    if (items !== undefined) context.groups = items
     const where = value(request, headers, region)
     if (where !== undefined) context.region = where
-    for (const [attribute, name] of attributeNames) {
+    for (let i = 0; i < attributeNames.length; i++) {
+      const [attribute, name] = attributeNames[i]!
       const text = value(request, headers, name)
       if (text !== undefined) context[attribute] = text
     }
@@ -80,15 +82,20 @@ export function readHeaders ({ user, groups, region, ...attributes }: HeaderName
     else return text
   }
 
-  // Hot: most requests of an app carry one of few lists.
-  function listOf (text: string): readonly string[] {
-    let items = lists.get(text)
-    if (items === undefined) {
-      items = Object.freeze([...new Set(fromBytes(text).split(',').map(decode))].filter((item) => item !== ''))
-      if (lists.size >= memoised) lists.clear()
-      lists.set(text, items)
-    }
-    return items
+  function list (request: FastifyRequest, headers: IncomingHttpHeaders, name: string): readonly string[] | undefined {
+    const sent = headers[name]
+    if (sent === undefined) return undefined
+    // Hot: most requests of an app carry one of few lists.
+    const known = lists.get(sent as string)
+    if (known !== undefined && !known.mayBeRepeated) return known.items
+    const text = raw(request, headers, name)
+    if (text === undefined) return undefined
+    if (known !== undefined) return known.items
+    const items = [...new Set(fromBytes(text).split(',').map(decode))].filter((item) => item !== '')
+    const read = { items: items.length === 0 ? undefined : Object.freeze(items), mayBeRepeated: mayBeRepeated(name, text) }
+    if (lists.size >= memoised) lists.clear()
+    lists.set(text, read)
+    return read.items
   }
 
   function tellIgnored (request: FastifyRequest, name: string, why: string): void {
@@ -129,8 +136,13 @@ function isThenable (value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 }
 
+/** Node joins a repeated header with ", ", or keeps the first. */
+function mayBeRepeated (name: string, text: string): boolean {
+  return text.includes(', ') || keptFirst.has(name)
+}
+
 function isRepeated ({ rawHeaders }: IncomingMessage, name: string, text: string): boolean {
-  if (!text.includes(', ') && !keptFirst.has(name)) return false
+  if (!mayBeRepeated(name, text)) return false
   let times = 0
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const written = rawHeaders[i]!

@@ -26,10 +26,6 @@ export async function run (app: FastifyInstance, request: string): Promise<Round
   return { rate: requests / seconds, cpu: (user + system) / requests }
 }
 
-export function median (values: number[]): number {
-  return [...values].sort((a, b) => a - b)[values.length >> 1]!
-}
-
 async function ask (port: number, text: string): Promise<void> {
   const request = Buffer.from(text)
   let bytes = 0
