@@ -18,8 +18,8 @@ export async function openReplica (settings: Settings, log: FastifyBaseLogger): 
 }
 
 function openStore ({ store, namespace }: Settings, log: FastifyBaseLogger): Store {
-  if (!('kind' in store)) return store
   switch (store.kind) {
+    case 'own': return store.store
     case 'memory': return new MemoryStore()
     case 'redis': return new RedisStore({ redis: store.redis, namespace, warn: (message) => { log.warn(`fastify-flags: ${message}`) } })
     case 'file': return new FileStore({ file: store.file })

@@ -1,8 +1,8 @@
 import { errors } from './errors.js'
 import type { Flag } from './model/flag.js'
 import { isKey } from './model/key.js'
-import type { Segment } from './model/segment.js'
 import { nearest } from './model/nearest.js'
+import type { Segment } from './model/segment.js'
 import type { ContextFunction, HeaderNames } from './request-context.js'
 import type { AdminOptions } from './routes/admin.js'
 import type { EvaluationOptions } from './routes/evaluation.js'
@@ -37,7 +37,7 @@ export interface FlagsOptions {
 
 /** The options, checked, with defaults in place. */
 export interface Settings {
-  store: Store | { kind: 'memory', given: boolean } | { kind: 'file', file: string } | { kind: 'redis', redis: RedisConnection }
+  store: { kind: 'own', store: Store } | { kind: 'memory', given: boolean } | { kind: 'file', file: string } | { kind: 'redis', redis: RedisConnection }
   namespace: string
   environment: string
   headers: HeaderNames
@@ -66,7 +66,7 @@ const checks: { [Name in keyof Required<FlagsOptions>]: { must: string, check: (
 
 /** The one check. Throws an INVALID_OPTION that says what was given and what is allowed, and never shows what may be a secret. */
 export function checkOptions (options: FlagsOptions): Settings {
-  for (const name of Object.keys(options)) if (!(name in checks)) refuseUnknown(name)
+  for (const name of Object.keys(options)) if (!Object.hasOwn(checks, name)) refuseUnknown(name)
   for (const [name, { must, check }] of Object.entries(checks)) {
     const value: unknown = options[name as keyof FlagsOptions]
     if (value === undefined) continue
@@ -101,7 +101,8 @@ function checkTogether (options: FlagsOptions): void {
 
 function chooseStore (store: FlagsOptions['store'], redis: RedisConnection | undefined): Settings['store'] {
   if (store === 'memory') return { kind: 'memory', given: true }
-  if (store !== undefined) return 'file' in store ? { kind: 'file', file: store.file } : store
+  if (isStore(store)) return { kind: 'own', store }
+  if (store !== undefined) return { kind: 'file', file: store.file }
   return redis === undefined ? { kind: 'memory', given: false } : { kind: 'redis', redis }
 }
 
@@ -113,7 +114,7 @@ function nameHeaders (headers: FlagsOptions['headers'] = {}): HeaderNames {
 
 const methods = ['read', 'write', 'watch', 'history', 'close']
 
-function isStore (value: unknown): boolean {
+function isStore (value: unknown): value is Store {
   return isObject(value) && methods.every((method) => typeof value[method] === 'function')
 }
 

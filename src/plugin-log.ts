@@ -6,9 +6,9 @@ import { describeTrust } from './trust.js'
 /** Says at the start what flags come from and whose identity headers count, and then what becomes of the replica; each thing once. */
 export function keepLog (log: FastifyBaseLogger, replica: Replica, settings: Settings): void {
   const { environment, namespace, store } = settings
-  const kept = 'kind' in store ? store.kind : 'a store of your own'
+  const kept = store.kind === 'own' ? 'a store of the app' : store.kind
   log.info({ environment, namespace, store: kept }, `fastify-flags: serving environment ${environment} from ${kept}; ${describeIdentity(settings)}`)
-  if ('kind' in store && store.kind === 'memory' && !store.given) {
+  if (store.kind === 'memory' && !store.given) {
     log.warn('fastify-flags: flags are kept in memory and end with this process; give redis or store to keep them, or store: "memory" if that is meant')
   }
   if (settings.context === undefined && settings.trust === 'all') {

@@ -40,7 +40,7 @@ const flagsPlugin: FastifyPluginAsync<FlagsOptions> = async (app, options) => {
   app.addHook('onClose', () => replica.close())
 
   const { environment, context, headers, trust } = settings
-  const contextOf = context === undefined ? readHeaders(headers, compileTrust(trust, app.log), app.log) : callContext(context, (problem) => { replica.report(problem) })
+  const contextOf = context === undefined ? readHeaders(headers, compileTrust(trust, app.log)) : callContext(context, (problem) => { replica.report(problem) })
   app.decorate('flags', new FastifyFlags(replica, environment, new Admin(replica, environment)))
   // A getter: a request that reads no flag pays nothing. A scope that registers again has its own, for its own requests.
   app.decorateRequest('flags', {

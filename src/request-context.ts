@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
-import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
+import type { FastifyRequest } from 'fastify'
 import { errors, type FlagsError } from './errors.js'
 import { toContext, type EvaluationContext } from './model/context.js'
 import type { IsTrusted } from './trust.js'
@@ -38,7 +38,7 @@ const keptFirst = new Set([
  * item is percent-decoded and trimmed: `a%2Cb` is one item. What is no UTF-8 or a malformed escape stays as it was sent.
  * An empty value is none; a header that is repeated or longer than 1 KB is ignored.
  */
-export function readHeaders ({ user, groups, region, ...attributes }: HeaderNames, isTrusted: IsTrusted, log: FastifyBaseLogger): ReadContext {
+export function readHeaders ({ user, groups, region, ...attributes }: HeaderNames, isTrusted: IsTrusted): ReadContext {
   const names = [user, groups, region, ...Object.values(attributes)]
   const attributeNames = Object.entries(attributes)
   const lists = new Map<string, List>()
@@ -108,7 +108,7 @@ export function readHeaders ({ user, groups, region, ...attributes }: HeaderName
     const sent = names.filter((name) => headers[name] !== undefined)
     if (sent.length === 0) return
     told.add('untrusted')
-    log.warn({ reqId: request.id }, `fastify-flags: ignored ${sent.join(', ')}: this peer's identity headers do not count. If a proxy of yours overwrites them on every request, set trust to its address, such as trust: ['10.0.0.0/8']; to read who asks from a session or a token set context (said once)`)
+    request.log.warn(`fastify-flags: ignored ${sent.join(', ')}: this peer's identity headers do not count. If a proxy of yours overwrites them on every request, set trust to its address, such as trust: ['10.0.0.0/8']; to read who asks from a session or a token set context (said once)`)
   }
 }
 

@@ -32,7 +32,9 @@ t.test('left out, everything has its default', async (t) => {
 
 t.test('each form of store and redis is understood', async (t) => {
   const store = new MemoryStore()
-  t.equal(checkOptions({ store }).store, store)
+  t.same(checkOptions({ store }).store, { kind: 'own', store })
+  const odd = Object.assign(new MemoryStore(), { kind: 'redis', file: 'mine' })
+  t.equal((checkOptions({ store: odd }).store as { store?: unknown }).store, odd)
   t.same(checkOptions({ store: 'memory' }).store, { kind: 'memory', given: true })
   t.same(checkOptions({ store: { file: 'flags.json' } }).store, { kind: 'file', file: 'flags.json' })
   for (const redis of ['rediss://localhost', { url: 'redis://localhost', db: 2 }, { host: 'cache', port: 6380 }, client as unknown as Redis, { client: client as unknown as Redis }]) {
@@ -93,6 +95,7 @@ t.test('an option that does not exist is refused with the one that was probably 
   for (const [name, meant] of [['enviroment', 'environment'], ['name-space', 'namespace'], ['stale_after', 'staleAfter'], ['Redis', 'redis'], ['header', 'headers'], ['bootstraps', 'bootstrap']] as const) {
     t.match(refusal({ [name]: 'x' }), `there is no option ${name}; did you mean ${meant}?`)
   }
+  t.match(refusal({ constructor: 'x' }), /there is no option constructor/)
   t.match(refusal({ colour: 'red' }), /there is no option colour; there are store, redis, namespace/)
   t.match(refusal({ prefix: '/flags' }), /give admin\.prefix or evaluation\.prefix/)
 })
