@@ -1,4 +1,5 @@
 import t from 'tap'
+import { FlagEntry, SegmentEntry, type Snapshot } from '../src/evaluation/snapshot.js'
 import type { EvaluationContext } from '../src/model/context.js'
 import type { Flag } from '../src/model/flag.js'
 import { ask, evaluate, snapshotOf, subjectOf, type Documents } from './helpers/evaluate.js'
@@ -126,4 +127,19 @@ t.test('a flag compiled for many environments answers each as itself', async (t)
     }
   }
   t.pass()
+})
+
+t.test('an older snapshot keeps its answers when flags and segments change', async (t) => {
+  const flag: Flag = { enabled: true, serve: 'off', prerequisites: [{ flag: 'p' }], rules: [{ when: { segment: 's' }, serve: 'on' }] }
+  const first = snapshotOf({ flags: { f: flag, p: on }, segments: { s: { when: eu } } })
+  const cause = (snapshot: Snapshot) => ask('f', subjectOf(snapshot, { region: 'eu' })).details.flagMetadata.cause
+  const provenance = { version: 8, time: 0, by: null }
+  t.equal(cause(first), 'rule')
+  const second = first.with(new Map(), new Map([['s', undefined]]))
+  t.equal(cause(second), 'default')
+  const third = second.with(new Map([['p', new FlagEntry('p', { enabled: true, prerequisites: [{ flag: 'f' }] }, provenance)]]), new Map())
+  t.equal(cause(third), 'prerequisite-failed')
+  const fourth = third.with(new Map([['p', new FlagEntry('p', on, provenance)]]), new Map([['s', new SegmentEntry('s', { when: { not: eu } }, provenance)]]))
+  t.equal(cause(fourth), 'default')
+  t.same([first, second, third, fourth].map(cause), ['rule', 'default', 'prerequisite-failed', 'default'])
 })
