@@ -28,10 +28,9 @@ export function answersOf (flag: Flag, { version }: Provenance, environment: str
 
 /** The answer of a flag that cannot be evaluated: whoever asks is given their own default. */
 export function failureOf (error: unknown): Outcome {
-  return {
-    enabled: undefined,
-    details: { value: undefined, reason: 'ERROR', errorCode: 'GENERAL', errorMessage: error instanceof Error ? error.message : String(error), flagMetadata: {} }
-  }
+  const errorMessage = error instanceof Error ? error.message : String(error)
+  const details = Object.freeze({ value: undefined, reason: 'ERROR', errorCode: 'GENERAL', errorMessage, flagMetadata: Object.freeze({}) } as const)
+  return Object.freeze({ enabled: undefined, details })
 }
 
 function deepFreeze (value: JsonValue): JsonValue {

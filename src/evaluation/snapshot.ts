@@ -53,9 +53,9 @@ export class FlagEntry {
   }
 }
 
+/** A segment of a snapshot, compiled when a rule first asks for it. */
 export class SegmentEntry {
   #compiled: CompiledWhen | null | undefined
-  #problem: string | undefined
 
   constructor (readonly key: string, readonly document: Segment, readonly provenance: Provenance) {}
 
