@@ -1,11 +1,11 @@
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { CarefulEmitter } from './careful-emitter.js'
-import { bootstrapped, followed, loaded, type Bootstrap, type Known, type Touched } from './documents.js'
+import { CarefulEmitter } from './replica/careful-emitter.js'
+import { bootstrapped, followed, loaded, type Bootstrap, type Known, type Touched } from './replica/documents.js'
 import { errors, isFlagsError, textOf, type FlagsError } from './errors.js'
 import type { Snapshot } from './evaluation/snapshot.js'
 import type { Kind, Reading, Store } from './store/store.js'
-import { Turns } from './turns.js'
+import { Turns } from './replica/turns.js'
 
 /** NOT_READY: nothing loaded yet. READY: in sync. STALE: serving what was last known, or `bootstrap`. */
 export type Status = 'NOT_READY' | 'READY' | 'STALE'

@@ -10,7 +10,7 @@ const parts: Array<{ part: string, owns: RegExp, imports: string[], packages?: R
   { part: 'evaluation', owns: /^evaluation\//, imports: ['model', 'errors'], packages: /^(re2js|semver)$/ },
   { part: 'store/redis', owns: /^store\/redis/, imports: ['store', 'model', 'errors'], packages: /^ioredis$/ },
   { part: 'store', owns: /^store\//, imports: ['model', 'errors'], packages: /^proper-lockfile$/ },
-  { part: 'core', owns: /^(replica|documents|flags|flag-types|facade|diagnostics|admin)(\.ts$|\/)/, imports: ['evaluation', 'store', 'model', 'errors'] },
+  { part: 'core', owns: /^(replica|flags|flag-types|facade|diagnostics|admin)(\.ts$|\/)/, imports: ['evaluation', 'store', 'model', 'errors'] },
   { part: 'routes', owns: /^routes\//, imports: ['core', 'evaluation', 'store', 'model', 'errors', 'around the plugin'], packages: /^(fastify|fastify-plugin|@fastify\/.*|typebox(\/.*)?)$/ },
   { part: 'around the plugin', owns: /^(request-context|trust|route-guard|plugin-log|open-replica)\.ts$/, imports: ['plugin', 'core', 'store/redis', 'store', 'model', 'errors'], packages: /^fastify$/ },
   { part: 'plugin', owns: /^(plugin|options|index)\.ts$/, imports: ['routes', 'around the plugin', 'core', 'store/redis', 'store', 'evaluation', 'model', 'errors'], packages: /^(fastify|fastify-plugin|@fastify\/.*|ioredis|typebox(\/.*)?)$/ },

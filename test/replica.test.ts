@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import type { Bootstrap } from '../src/documents.js'
+import type { Bootstrap } from '../src/replica/documents.js'
 import type { FlagsError } from '../src/errors.js'
 import { Replica, type ChangeEvent, type ReplicaOptions } from '../src/replica.js'
 import { Memory, MemoryStore } from '../src/store/memory.js'

@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events'
-import { textOf } from './errors.js'
+import { textOf } from '../errors.js'
 
 /** An emitter for what must go on whatever its listeners do. */
 export class CarefulEmitter<Events extends Record<keyof Events, unknown[]>> extends EventEmitter<Events> {

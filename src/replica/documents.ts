@@ -1,12 +1,12 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
-import { errors, textOf, type FlagsError } from './errors.js'
-import { PersistentMap } from './evaluation/persistent-map.js'
-import { FlagEntry, SegmentEntry, Snapshot } from './evaluation/snapshot.js'
-import { checkFlag, checkSegment, readFlag, readSegment, type Read } from './model/check.js'
-import type { Flag } from './model/flag.js'
-import type { Segment } from './model/segment.js'
-import type { Kind, Position, Reading, StoredDocument } from './store/store.js'
+import { errors, textOf, type FlagsError } from '../errors.js'
+import { PersistentMap } from '../evaluation/persistent-map.js'
+import { FlagEntry, SegmentEntry, Snapshot } from '../evaluation/snapshot.js'
+import { checkFlag, checkSegment, readFlag, readSegment, type Read } from '../model/check.js'
+import type { Flag } from '../model/flag.js'
+import type { Segment } from '../model/segment.js'
+import type { Kind, Position, Reading, StoredDocument } from '../store/store.js'
 
 /** How long a piece of work may hold the event loop before others have their turn; milliseconds. */
 const slice = 10
