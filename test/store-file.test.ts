@@ -50,8 +50,8 @@ async function changesOf (store: Store) {
 }
 
 async function until (ask: () => Promise<boolean>) {
-  for (const end = Date.now() + 10_000; !await ask();) {
-    if (Date.now() > end) throw new Error('did not happen within 10 seconds')
+  for (const end = Date.now() + 60_000; !await ask();) {
+    if (Date.now() > end) throw new Error('did not happen within a minute')
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
 }

@@ -10,8 +10,11 @@ export const root = fileURLToPath(new URL('../..', import.meta.url))
 export async function startProgram (test: Test, args: string[], { env = {}, cwd = root, listeners = 1 }: { env?: NodeJS.ProcessEnv, cwd?: string, listeners?: number } = {}): Promise<{ addresses: string[] }> {
   const child = spawn(process.execPath, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
   const exited = once(child, 'exit')
+  const end = () => { child.kill('SIGTERM') }
+  process.once('exit', end) // a test that timed out runs no teardown
   test.teardown(async () => {
-    child.kill('SIGTERM')
+    process.off('exit', end)
+    end()
     await exited
   })
   let printed = ''
