@@ -43,7 +43,7 @@ const cases: Case[] = [
   { name: 'a region', flag: { ...layout, targets: [{ variant: 'b', regions: ['us', 'eu'] }] }, context: { region: 'eu' }, is: ['b', 'TARGETING_MATCH', 'target-region'], enabled: true },
   { name: 'a target without a variant serves on', flag: { ...on, serve: 'off', targets: [{ users: ['u'] }] }, context: { targetingKey: 'u' }, is: ['on', 'TARGETING_MATCH', 'target-user'], enabled: true },
   { name: 'a target that serves the offVariant', flag: { ...layout, targets: [{ variant: 'c', users: ['u'] }] }, context: { targetingKey: 'u' }, is: ['c', 'TARGETING_MATCH', 'target-user'] },
-  { name: 'nobody stands in empty lists', flag: { ...on, serve: 'off', targets: [{ users: [], groups: [], regions: [] }] }, context: { targetingKey: 'u', groups: [''], region: '' }, is: ['off', 'DEFAULT', 'default'] },
+  { name: 'nobody stands in empty lists, so nothing could match', flag: { ...on, serve: 'off', targets: [{ users: [], groups: [], regions: [] }] }, context: { targetingKey: 'u', groups: [''], region: '' }, is: ['off', 'STATIC', 'default'] },
   { name: 'a prototype is nobody', flag: { ...on, serve: 'off', targets: [{ users: ['u'] }] }, context: { targetingKey: 'constructor' }, is: ['off', 'DEFAULT', 'default'] },
   { name: 'a user named __proto__ is a user', flag: { ...on, serve: 'off', targets: [{ users: ['__proto__'] }] }, context: { targetingKey: '__proto__' }, is: ['on', 'TARGETING_MATCH', 'target-user'], enabled: true },
   { name: 'a targeting key that is a number is its text', flag: { ...on, serve: 'off', targets: [{ users: ['42'] }] }, context: JSON.parse('{ "targetingKey": 42 }'), is: ['on', 'TARGETING_MATCH', 'target-user'], enabled: true },
@@ -97,6 +97,27 @@ for (const { name, flag, context, environment = 'production', others, is: [varia
 t.test('a flag\'s own metadata is given, and ours wins where names clash', async (t) => {
   const { details } = evaluate({ enabled: true, metadata: { ticket: 'PAY-12', version: 'mine', cause: 'mine' } })
   t.same(details.flagMetadata, { ticket: 'PAY-12', cause: 'default', environment: 'production', version: 7 })
+})
+
+t.test('a rule in a flag\'s own metadata is not mistaken for the one that answered', async (t) => {
+  const flag: Flag = { enabled: true, serve: 'off', metadata: { rule: 'mine' }, rules: [{ when: eu, serve: 'on' }] }
+  t.equal(evaluate(flag).details.flagMetadata.rule, undefined)
+  t.equal(evaluate(flag, { region: 'eu' }).details.flagMetadata.rule, '0')
+})
+
+t.test('prerequisites answer however long the way to them is, and however many lead there', async (t) => {
+  const chain: Record<string, Flag> = {}
+  for (let i = 0; i < 10_000; i++) chain[`f${i}`] = { enabled: true, prerequisites: i === 9_999 ? [] : [{ flag: `f${i + 1}` }] }
+  const snapshot = snapshotOf({ flags: chain })
+  for (const subject of [subjectOf(snapshot), subjectOf(snapshot)]) t.match(ask('f0', subject).details, { variant: 'on', reason: 'DEFAULT' })
+  const broken = snapshotOf({ flags: { ...chain, f9999: { enabled: false } } })
+  t.match(ask('f0', subjectOf(broken)).details, { variant: 'off', flagMetadata: { cause: 'prerequisite-failed' } })
+
+  const ways: Record<string, Flag> = { a60: { enabled: true, serve: 'off', targets: [{ users: ['u'] }] }, b60: { enabled: true } }
+  for (let i = 0; i < 60; i++) for (const name of ['a', 'b']) ways[`${name}${i}`] = { enabled: true, prerequisites: [{ flag: `a${i + 1}` }, { flag: `b${i + 1}` }] }
+  const both = snapshotOf({ flags: ways }) // 2^60 ways would never end
+  t.equal(ask('a0', subjectOf(both, { targetingKey: 'u' })).enabled, true)
+  t.equal(ask('a0', subjectOf(both, { targetingKey: 'v' })).enabled, false)
 })
 
 t.test('answers are frozen all through, and the same object each time', async (t) => {

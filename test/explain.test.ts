@@ -45,6 +45,19 @@ t.test('answers do not depend on who asked before, nor on the flag being asked d
   }), { numRuns: 300 })
 })
 
+t.test('a segment is shown where it is first named, so that what names it often stays readable', async (t) => {
+  const segments: Documents['segments'] = { s60: { when: { attribute: 'plan', operator: 'eq', value: 'pro' } } }
+  for (let i = 0; i < 60; i++) segments[`s${i}`] = { when: { any: [{ segment: `s${i + 1}` }, { segment: `s${i + 1}` }] } }
+  const when = { all: [{ segment: 's59' }, { not: { segment: 's59' } }] }
+  const { steps } = explainFlag({ enabled: true, serve: 'off', rules: [{ when, serve: 'on' }, { when: { segment: 's0' } }] }, { plan: 'pro' }, { segments })
+  const shown = { segment: 's60', matched: true, when: { attribute: 'plan', operator: 'eq', value: 'pro', actual: 'pro', matched: true } }
+  t.match(steps[1], {
+    matched: false,
+    when: { matched: false, all: [{ segment: 's59', matched: true, when: { matched: true, any: [shown, { segment: 's60', matched: true, when: undefined }] } }, { matched: false, not: { segment: 's59', matched: true, when: undefined } }] }
+  })
+  t.match(steps[2], { matched: true, answers: true })
+})
+
 t.test('a rule shows each condition with what it saw and why it does not hold', async (t) => {
   const { steps, resolution } = explainFlag({
     enabled: true,

@@ -2,12 +2,11 @@ import type { Flag } from '../model/flag.js'
 import type { When } from '../model/condition.js'
 import { disabledBy, drawOf, variantMeant } from '../model/meaning.js'
 import { firstEntries, lowestEntryOf, none } from './attributes.js'
-import { compileWhen, type Predicate } from './conditions.js'
-import type { ResolutionDetails } from './details.js'
+import { compileWhen, whereUsable, type Matches } from './conditions.js'
 import { compileDraw, give, targetingKeyOf, type Served } from './draw.js'
 import { placeOfRule, placeOfServe, planOf, type Plan } from './plan.js'
+import { answerOf, isMet } from './prerequisites.js'
 import type { Provenance } from './snapshot.js'
-import type { Subject } from './subject.js'
 
 /** A line of the order of decision, compiled: it answers, or gives what the `next` lines answer. */
 type Line = (plan: Plan, next: Served) => Served
@@ -37,16 +36,6 @@ function prerequisites ({ settings: { prerequisites = [] }, off, answersBy }: Pl
     for (const { flag, variant } of prerequisites) if (!isMet(answerOf(flag, subject), variant)) return failed
     return give(next, subject)
   }
-}
-
-/** What a prerequisite answers to the same subject; undefined when it, or what it needs in turn, is missing or leads back to it. */
-export function answerOf (prerequisite: string, subject: Subject): ResolutionDetails | undefined {
-  const { snapshot, environment } = subject
-  return snapshot.isAnswerable(prerequisite, environment) ? snapshot.flag(prerequisite)!.evaluate(subject).details : undefined
-}
-
-export function isMet (answer: ResolutionDetails | undefined, variant = 'on'): boolean {
-  return answer !== undefined && answer.variant === variant && answer.reason !== 'DISABLED' && answer.reason !== 'ERROR'
 }
 
 function targetUsers (plan: Plan, next: Served): Served {
@@ -103,10 +92,9 @@ function rules (plan: Plan, next: Served): Served {
 }
 
 /** Undefined where a rule holds what this version cannot evaluate, and so never matches. */
-function matcherOf (when: When): Predicate | undefined {
+function matcherOf (when: When): Matches | undefined {
   try {
-    const { test, segments } = compileWhen(when)
-    return segments.length === 0 ? test : (context, snapshot) => snapshot.areUsable(segments) && test(context, snapshot)
+    return whereUsable(compileWhen(when))
   } catch {
     return undefined
   }

@@ -4,31 +4,61 @@ import { isPlain, reader } from './attributes.js'
 import { compileComparison, Unevaluable, type Comparison } from './operators.js'
 import type { Snapshot } from './snapshot.js'
 
-export type Predicate = (context: EvaluationContext, snapshot: Snapshot) => boolean
+/** Tells who is in a segment. */
+export interface Segments { isIn (segment: string, context: EvaluationContext): boolean }
 
-/** A compiled `when`. It may be asked only of a snapshot in which each of its segments is usable. */
+export type Predicate = (context: EvaluationContext, segments: Segments) => boolean
+
+/** A compiled `when`. It may be asked only where each of its segments is usable. */
 export interface CompiledWhen { readonly test: Predicate, readonly segments: readonly string[] }
+
+/** Asks each segment once about one context: many ways may lead to one, twice as many at each further step. */
+class AskedOnce implements Segments {
+  readonly #known = new Map<string, boolean>()
+  readonly #snapshot: Snapshot
+
+  constructor (snapshot: Snapshot) {
+    this.#snapshot = snapshot
+  }
+
+  isIn (segment: string, context: EvaluationContext): boolean {
+    let isIn = this.#known.get(segment)
+    if (isIn === undefined) this.#known.set(segment, isIn = this.#snapshot.segment(segment)!.compiled!.test(context, this))
+    return isIn
+  }
+}
+
+export type Matches = (context: EvaluationContext, snapshot: Snapshot) => boolean
+
+/** Whether a `when` matches; never where any of its segments is not usable. */
+export function whereUsable ({ test, segments }: CompiledWhen): Matches {
+  if (segments.length === 0) return test
+  return (context, snapshot) => {
+    const depth = snapshot.segmentDepth(segments)
+    return depth !== Infinity && test(context, depth > 1 ? new AskedOnce(snapshot) : snapshot)
+  }
+}
 
 /** Throws Unevaluable when the whole holds anything this version cannot evaluate, wherever that stands. */
 export function compileWhen (when: When): CompiledWhen {
-  const segments = new Set<string>()
-  const test = compileNode(when, segments)
-  return { test, segments: [...segments] }
+  const named = new Set<string>()
+  const test = compileNode(when, named)
+  return { test, segments: [...named] }
 }
 
-function compileNode (when: When, segments: Set<string>): Predicate {
+function compileNode (when: When, named: Set<string>): Predicate {
   const node = nodeOf(when)
   switch (node.kind) {
-    case 'all': return all(node.nodes.map((when) => compileNode(when, segments)))
-    case 'any': return any(node.nodes.map((when) => compileNode(when, segments)))
+    case 'all': return all(node.nodes.map((when) => compileNode(when, named)))
+    case 'any': return any(node.nodes.map((when) => compileNode(when, named)))
     case 'not': {
-      const test = compileNode(node.node, segments)
-      return (context, snapshot) => !test(context, snapshot)
+      const test = compileNode(node.node, named)
+      return (context, segments) => !test(context, segments)
     }
     case 'segment': {
       const { key } = node
-      segments.add(key)
-      return (context, snapshot) => snapshot.segment(key)!.compiled!.test(context, snapshot)
+      named.add(key)
+      return (context, segments) => segments.isIn(key, context)
     }
     case 'condition': return compileCondition(node.condition)
   }
@@ -65,18 +95,18 @@ function isFilledList (value: unknown): boolean {
 function all (tests: Predicate[]): Predicate {
   const [first, second, third] = tests
   if (tests.length === 1) return first!
-  if (tests.length === 2) return (context, snapshot) => first!(context, snapshot) && second!(context, snapshot)
-  if (tests.length === 3) return (context, snapshot) => first!(context, snapshot) && second!(context, snapshot) && third!(context, snapshot)
-  return (context, snapshot) => {
-    for (let i = 0; i < tests.length; i++) if (!tests[i]!(context, snapshot)) return false
+  if (tests.length === 2) return (context, segments) => first!(context, segments) && second!(context, segments)
+  if (tests.length === 3) return (context, segments) => first!(context, segments) && second!(context, segments) && third!(context, segments)
+  return (context, segments) => {
+    for (let i = 0; i < tests.length; i++) if (!tests[i]!(context, segments)) return false
     return true
   }
 }
 
 function any (tests: Predicate[]): Predicate {
   if (tests.length === 1) return tests[0]!
-  return (context, snapshot) => {
-    for (let i = 0; i < tests.length; i++) if (tests[i]!(context, snapshot)) return true
+  return (context, segments) => {
+    for (let i = 0; i < tests.length; i++) if (tests[i]!(context, segments)) return true
     return false
   }
 }

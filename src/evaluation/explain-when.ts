@@ -14,14 +14,15 @@ export type ExplainedWhen =
   | Judged & { all: ExplainedWhen[] }
   | Judged & { any: ExplainedWhen[] }
   | Judged & { not: ExplainedWhen }
+  /** `when` is shown where the segment is first named. */
   | Judged & { segment: string, when?: ExplainedWhen }
   /** `actual` is left out when the attribute is missing. */
   | Judged & { attribute: string, operator: string, value?: JsonValue, ignoreCase?: boolean, actual?: JsonValue }
   | Judged & { unknown: JsonValue }
 
 /** Every part is judged, also where the first ones decide: what cannot be evaluated counts wherever it stands. */
-export function explainWhen (when: When, context: EvaluationContext, snapshot: Snapshot, within: readonly string[] = []): ExplainedWhen {
-  const further = (when: When) => explainWhen(when, context, snapshot, within)
+export function explainWhen (when: When, context: EvaluationContext, snapshot: Snapshot, within: readonly string[] = [], shown = new Map<string, boolean | null>()): ExplainedWhen {
+  const further = (when: When) => explainWhen(when, context, snapshot, within, shown)
   let node
   try {
     node = nodeOf(when)
@@ -41,7 +42,7 @@ export function explainWhen (when: When, context: EvaluationContext, snapshot: S
       const not = further(node.node)
       return { not, matched: isJudged([not]) ? !not.matched : null }
     }
-    case 'segment': return explainSegment(node.key, context, snapshot, within)
+    case 'segment': return explainSegment(node.key, context, snapshot, within, shown)
     case 'condition': return explainCondition(node.condition, context)
   }
 }
@@ -50,11 +51,14 @@ function isJudged (parts: ExplainedWhen[]): boolean {
   return parts.every(({ matched }) => matched !== null)
 }
 
-function explainSegment (segment: string, context: EvaluationContext, snapshot: Snapshot, within: readonly string[]): ExplainedWhen {
+function explainSegment (segment: string, context: EvaluationContext, snapshot: Snapshot, within: readonly string[], shown: Map<string, boolean | null>): ExplainedWhen {
+  const known = shown.get(segment)
+  if (known !== undefined) return { segment, matched: known }
   if (within.includes(segment)) return { segment, matched: null, why: `the segment holds itself: ${[...within, segment].join(' → ')}` }
   const entry = snapshot.segment(segment)
   if (entry === undefined) return { segment, matched: null, why: 'there is no such segment' }
-  const when = explainWhen(entry.document.when, context, snapshot, [...within, segment])
+  const when = explainWhen(entry.document.when, context, snapshot, [...within, segment], shown)
+  shown.set(segment, when.matched)
   return { segment, when, matched: when.matched }
 }
 

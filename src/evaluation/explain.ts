@@ -1,11 +1,12 @@
 import { disabledBy, drawOf, isSwitchedOn, variantMeant } from '../model/meaning.js'
 import type { JsonValue } from '../model/json.js'
 import { entryOf, firstEntries, lowestEntryOf, none } from './attributes.js'
-import { answerOf, isMet, targetCauses } from './compile.js'
+import { targetCauses } from './compile.js'
 import type { Outcome, ResolutionDetails } from './details.js'
 import { explainDraw, type ExplainedDraw } from './explain-draw.js'
 import { explainWhen, jsonOf, type ExplainedWhen } from './explain-when.js'
 import { placeOfRule, placeOfServe, planOf, ruleName, type Plan } from './plan.js'
+import { answerOf, isMet } from './prerequisites.js'
 import type { FlagEntry } from './snapshot.js'
 import type { Subject } from './subject.js'
 

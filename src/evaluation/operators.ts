@@ -30,8 +30,8 @@ type Compile = (expected: Expected, ignoreCase: boolean) => Match | Omit<Compari
 const comparisons: Record<Exclude<Operator, 'exists' | 'not_exists'>, Compile> = {
   eq: (expected, ignoreCase) => among([scalarOf(expected)], ignoreCase),
   ne: (expected, ignoreCase) => among([scalarOf(expected)], ignoreCase),
-  in: (expected, ignoreCase) => among(listOf(expected), ignoreCase),
-  not_in: (expected, ignoreCase) => among(listOf(expected), ignoreCase),
+  in: (expected, ignoreCase) => among(membersOf(expected), ignoreCase),
+  not_in: (expected, ignoreCase) => among(membersOf(expected), ignoreCase),
   gt: beyond({ above: true, inclusive: false }),
   gte: beyond({ above: true, inclusive: true }),
   lt: beyond({ above: false, inclusive: false }),
@@ -68,13 +68,23 @@ function listOf (expected: Expected): Scalar[] {
   return Array.isArray(expected) ? expected.map(scalarOf) : [scalarOf(expected)]
 }
 
+function membersOf (expected: Expected): Scalar[] {
+  if (!Array.isArray(expected)) throw unreadable(expected)
+  return expected.map(scalarOf)
+}
+
 function unreadable (expected: unknown): Unevaluable {
   return new Unevaluable(`this version cannot compare with ${JSON.stringify(expected)}`)
 }
 
+/** Lower case turns a sigma that ends a word into another letter than one inside: that is no difference either. */
+function folding (ignoreCase: boolean): (text: string) => string {
+  return ignoreCase ? (text) => text.toLowerCase().replaceAll('ς', 'σ') : (text) => text
+}
+
 /** One of these: the same number when either side is one, else the same text. A boolean is its text and never a number. */
 function among (expected: readonly Scalar[], ignoreCase: boolean): Omit<Comparison, 'negative'> {
-  const fold = (text: string) => ignoreCase ? text.toLowerCase() : text
+  const fold = folding(ignoreCase)
   const texts = new Set(expected.filter((value) => typeof value !== 'number').map((value) => fold(String(value))))
   const numbers = new Set<number | undefined>(expected.filter((value) => typeof value === 'number'))
   const numbersAndNumericTexts = new Set(expected.map(readNumber))
@@ -117,7 +127,7 @@ function compare (actual: SemVer, expected: SemVer): number {
 /** Any of the texts. */
 function textual (holds: (actual: string, expected: string) => boolean): Compile {
   return (value, ignoreCase) => {
-    const fold = (text: string) => ignoreCase ? text.toLowerCase() : text
+    const fold = folding(ignoreCase)
     const expected = textsOf(value).map(fold)
     return (value) => {
       const text = readText(value)

@@ -11,6 +11,7 @@ export type Answer = (variant: string | undefined, reason: Reason, cause: Cause)
 export function answersOf (flag: Flag, { version }: Provenance, environment: string): (rule?: string) => Answer {
   const variants = variantsOf(flag)
   const offVariant = offVariantOf(flag)
+  const { rule: _, ...metadata } = flag.metadata ?? {} // only a rule's answer has one
   return (rule) => (variant, reason, cause) => {
     const value = variant === undefined ? undefined : variants.get(variant)
     if (value === undefined) throw new Error(variant === undefined ? 'the flag does not say which variant to serve' : `the flag has no variant ${variant}`)
@@ -20,7 +21,7 @@ export function answersOf (flag: Flag, { version }: Provenance, environment: str
         value: deepFreeze(value),
         variant,
         reason,
-        flagMetadata: Object.freeze({ ...flag.metadata, cause, ...(rule !== undefined && { rule }), environment, version })
+        flagMetadata: Object.freeze({ ...metadata, cause, ...(rule !== undefined && { rule }), environment, version })
       })
     })
   }

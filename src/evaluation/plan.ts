@@ -31,6 +31,7 @@ export function placeOfRule (plan: Plan, index: number): Place {
 
 /** Where the serve for all others stands; its answer is STATIC where nothing before it could have answered. */
 export function placeOfServe ({ key, settings: { prerequisites = [], targets = [], rules = [] }, off, answersBy }: Plan): Place {
-  const reason = prerequisites.length + targets.length + rules.length === 0 ? 'STATIC' : 'DEFAULT'
+  const isNamed = targets.some((target) => [target.users, target.groups, target.regions].some((names = []) => names.length > 0))
+  const reason = prerequisites.length === 0 && !isNamed && rules.length === 0 ? 'STATIC' : 'DEFAULT'
   return { answer: answersBy(), seed: key, otherwise: off, constant: { reason, cause: 'default' }, unkeyed: 'DEFAULT' }
 }

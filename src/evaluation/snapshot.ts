@@ -1,8 +1,9 @@
+import type { EvaluationContext } from '../model/context.js'
 import type { Flag } from '../model/flag.js'
 import { environmentOf } from '../model/meaning.js'
 import type { Segment } from '../model/segment.js'
 import { compileFlag } from './compile.js'
-import { compileWhen, type CompiledWhen } from './conditions.js'
+import { compileWhen, type CompiledWhen, type Segments } from './conditions.js'
 import type { Outcome } from './details.js'
 import { give, type Served } from './draw.js'
 import { failureOf } from './outcomes.js'
@@ -73,12 +74,12 @@ export class SegmentEntry {
 }
 
 /** All flags and segments at one revision: immutable, so whoever holds one gets the same answers for ever. */
-export class Snapshot {
+export class Snapshot implements Segments {
   static readonly empty = () => new Snapshot(new PersistentMap(), new PersistentMap())
   readonly #flags: PersistentMap<FlagEntry>
   readonly #segments: PersistentMap<SegmentEntry>
-  #usable: Map<string, boolean> | undefined
-  #answerable: Map<string, Map<string, boolean>> | undefined
+  #segmentDepths: Map<string, number> | undefined
+  #prerequisiteDepths: Map<string, Map<string, number>> | undefined
 
   constructor (flags: PersistentMap<FlagEntry>, segments: PersistentMap<SegmentEntry>) {
     this.#flags = flags
@@ -93,28 +94,35 @@ export class Snapshot {
     return this.#segments.get(key)
   }
 
-  /** Whether all segments are there and can be evaluated, and all that they name: none is missing, cyclic or from a newer version. */
-  areUsable (segments: readonly string[]): boolean {
-    const known = (this.#usable ??= new Map())
+  /** The most steps that segments lead on to further segments; Infinity when any is missing, leads back to itself or is from a newer version. */
+  segmentDepth (segments: readonly string[]): number {
+    const known = (this.#segmentDepths ??= new Map())
+    let most = 0
     for (let i = 0; i < segments.length; i++) {
       const segment = segments[i]!
-      if (!(known.get(segment) ?? isSound(segment, (key) => this.segment(key)?.compiled?.segments, known))) return false
+      const depth = known.get(segment) ?? depthOf(segment, (key) => this.segment(key)?.compiled?.segments, known)
+      if (depth > most) most = depth
     }
-    return true
+    return most
   }
 
-  /** Whether a flag is there and so are all its prerequisites, and theirs, none of them cyclic. */
-  isAnswerable (flag: string, environment: string): boolean {
-    const environments = (this.#answerable ??= new Map())
+  isIn (segment: string, context: EvaluationContext): boolean {
+    return this.segment(segment)!.compiled!.test(context, this)
+  }
+
+  /** 0 for a flag without prerequisites, else one more than the most of theirs; Infinity when it or any of them is missing, or leads back to it. */
+  prerequisiteDepth (flag: string, environment: string): number {
+    const environments = (this.#prerequisiteDepths ??= new Map())
     let known = environments.get(environment)
     if (known === undefined) {
       if (environments.size === mostEnvironments) environments.clear()
       environments.set(environment, known = new Map())
     }
-    return known.get(flag) ?? isSound(flag, (key) => this.#prerequisites(key, environment), known)
+    return known.get(flag) ?? depthOf(flag, (key) => this.prerequisites(key, environment), known)
   }
 
-  #prerequisites (flag: string, environment: string): string[] | undefined {
+  /** The flags that a flag needs in an environment; undefined when there is no such flag. */
+  prerequisites (flag: string, environment: string): string[] | undefined {
     const entry = this.flag(flag)
     return entry && (environmentOf(entry.document, environment)?.prerequisites ?? []).map(({ flag }) => flag)
   }
@@ -133,13 +141,31 @@ export class Snapshot {
   }
 }
 
-/** Whether all ways on from a key end, and nothing on them is missing. `known` keeps the answers. */
-function isSound (key: string, next: (key: string) => readonly string[] | undefined, known: Map<string, boolean>): boolean {
-  let sound = known.get(key)
-  if (sound === undefined) {
-    known.set(key, false) // so that a way that comes back here is not sound
-    sound = next(key)?.every((key) => isSound(key, next, known)) ?? false
-    known.set(key, sound)
+interface Step { key: string, ways: readonly string[], gone: number, depth: number }
+
+/**
+ * How many steps the longest way on from a key takes; Infinity when one leads to nothing, or back to where it came from.
+ * `known` keeps the answers. Without recursion: a way may be as long as there are documents.
+ */
+function depthOf (key: string, next: (key: string) => readonly string[] | undefined, known: Map<string, number>): number {
+  const enter = (key: string): Step => {
+    known.set(key, Infinity) // so that a way that comes back here has no end
+    const ways = next(key)
+    return { key, ways: ways ?? [], gone: 0, depth: ways === undefined ? Infinity : 0 }
   }
-  return sound
+  const steps = [enter(key)]
+  for (let step = steps.at(-1); step !== undefined; step = steps.at(-1)) {
+    const way = step.depth === Infinity ? undefined : step.ways[step.gone]
+    const depth = way === undefined ? undefined : known.get(way)
+    if (way === undefined) {
+      known.set(step.key, step.depth)
+      steps.pop()
+    } else if (depth === undefined) {
+      steps.push(enter(way))
+    } else {
+      step.depth = Math.max(step.depth, depth + 1)
+      step.gone++
+    }
+  }
+  return known.get(key)!
 }
