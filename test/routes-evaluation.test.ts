@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { setTimeout } from 'node:timers/promises'
 import Fastify, { type FastifyInstance, type FastifyServerOptions, type InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'
@@ -243,4 +244,22 @@ t.test('before any flags are loaded the answer is 503, and once they are it is t
   store.read = read
   while (app.flags.status === 'NOT_READY') await setTimeout(20)
   t.match(await ask(app, '/flags'), { status: 200, flags: [] })
+})
+
+t.test('wrong options are told at the start', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await t.rejects(async () => await app.register(evaluationRoutes, {}), { code: 'FST_FLAGS_INVALID_OPTION', message: /needs fastify-flags in the same scope/ })
+  await t.rejects(build(t, { routes: { identity: 'Caller' as 'caller' } }), { code: 'FST_FLAGS_INVALID_OPTION', message: /can only be "caller"/ })
+  await t.rejects(build(t, { routes: { tokens: { shop: 'short' } } }), { code: 'FST_FLAGS_INVALID_OPTION', message: /evaluation\.tokens\["shop"\]/ })
+})
+
+t.test('each answer is told to whoever listens for evaluations, with the context it was for', async (t) => {
+  const app = await build(t, caller)
+  const heard: unknown[] = []
+  const listener = (message: unknown) => { heard.push(message) }
+  subscribe('fastify-flags:evaluation', listener)
+  t.teardown(() => unsubscribe('fastify-flags:evaluation', listener))
+  await ask(app, '/flags/for-alice/evaluate?user=alice&environment=staging')
+  t.match(heard, [{ key: 'for-alice', environment: 'staging', variant: 'on', context: { targetingKey: 'alice' } }])
 })

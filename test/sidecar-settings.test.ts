@@ -121,6 +121,12 @@ t.test('a variable that is nearly one of ours is warned of', async (t) => {
   t.strictSame(read('', { FLAGS_ADMIN_TOKEN: 'x', FLAGS_ENABLED: '1', FLAG_PORT: '1' }).warnings, ['the variable FLAGS_ADMIN_TOKEN does nothing; did you mean FLAGS_ADMIN_TOKENS?'])
 })
 
+t.test('a password on the command line is warned of', async (t) => {
+  t.match(read('--redis redis://:hunter2@host').warnings, [/set FLAGS_REDIS instead$/])
+  t.strictSame(read('--redis redis://host').warnings, [])
+  t.strictSame(read('', { REDIS_URL: 'redis://:hunter2@host' }).warnings, [])
+})
+
 t.test('help names every option and every variable', async (t) => {
   const help = serveHelp()
   for (const [name, { env }] of Object.entries(serveOptions)) for (const word of [`--${name}`, ...env]) t.match(help, word)

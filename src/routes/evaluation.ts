@@ -27,6 +27,8 @@ interface KeyRoute { Params: { key: string } }
 
 /** Evaluation for people, and for stacks without an OpenFeature SDK. An encapsulated plugin; it needs the flags plugin around it. */
 export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (app, { prefix, tokens, browserTokens, identity }) => {
+  if (!app.hasDecorator('flags')) throw new errors.INVALID_OPTION('evaluationRoutes needs fastify-flags in the same scope, before it: await app.register(flags)')
+  if (identity !== undefined && identity !== 'caller') throw new errors.INVALID_OPTION('evaluation.identity can only be "caller", which lets whoever asks say for whom; leave it out to take that from trusted headers, context(request) or callers with an evaluation token')
   const asksTokens = tokens !== undefined || browserTokens !== undefined
   const find = readTokens({ server: tokens, browser: browserTokens }, { server: 'evaluation.tokens', browser: 'evaluation.browserTokens' })
   const scope = openScope(app, { prefix, keyed: ['/flags'], bodyLimit })

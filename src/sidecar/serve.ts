@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
+import { resolve } from 'node:path'
 import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
 import { buildSidecar } from './app.js'
@@ -14,7 +15,9 @@ export async function serve (settings: Settings, tell: (text: string) => void): 
   const { status, problem } = app.flags
   if (settings.store.kind === 'file' && status === 'NOT_READY') { // Redis may come yet; a file does not mend itself
     await app.close()
-    throw new StartError(problem?.message ?? `${settings.store.path} cannot be read`)
+    const path = resolve(settings.store.path)
+    const why = problem?.message ?? 'it did not answer in time'
+    throw new StartError(why.includes(path) ? why : `${path} cannot be read: ${why}`)
   }
   const url = await listen(app, settings)
   closeWithGrace({ delay: 10_000, logger: false }, async ({ err, signal }) => {

@@ -74,7 +74,7 @@ export function readSettings (argv: readonly string[], env: Env): Settings {
     throw new UsageError(`on ${host} other machines could ask for any user's flags; set FLAGS_EVALUATION_TOKENS=name=secret and let callers send "Authorization: Bearer secret", or add --evaluation open if the network itself is closed`)
   }
   return {
-    store: readStore(given, argv),
+    store: readStore(given),
     host,
     port: readPort(given.get('port')),
     environment: readKey(given.get('environment'), 'production'),
@@ -84,11 +84,11 @@ export function readSettings (argv: readonly string[], env: Env): Settings {
     dev,
     open: closed,
     tokens,
-    warnings: misspelt(env)
+    warnings: [...misspelt(env), ...shown(given.get('redis'))]
   }
 }
 
-function readStore (given: Map<string, Given>, argv: readonly string[]): Settings['store'] {
+function readStore (given: Map<string, Given>): Settings['store'] {
   const named = (['redis', 'file', 'memory'] as const).flatMap((kind) => given.has(kind) ? [{ kind, ...given.get(kind)! }] : [])
   // What the command line says goes before the environment, and REDIS_URL, which others set too, comes last.
   const rank = ({ from }: Given) => from.startsWith('-') ? 2 : from.startsWith('FLAGS_') ? 1 : 0
@@ -163,6 +163,11 @@ function misspelt (env: Env): string[] {
     const meant = nearest(name, known)
     return meant === undefined ? [] : [`the variable ${name} does nothing; did you mean ${meant}?`]
   })
+}
+
+/** A password within a URL is wanted where it is; a command line is a poor place for it. */
+function shown (redis: Given | undefined): string[] {
+  return redis?.from === '--redis' && new URL(redis.text).password !== '' ? ['every user of this machine can read the password in --redis; set FLAGS_REDIS instead'] : []
 }
 
 export function isEmpty (tokens: Tokens): boolean {

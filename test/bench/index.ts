@@ -1,11 +1,12 @@
 import { evaluation } from './evaluation.js'
+import { http } from './http.js'
 import type { Row } from './measure.js'
 import { plugin } from './plugin.js'
 import { replica } from './replica.js'
 import { store } from './store.js'
 
 // Each gives its rows; name some on the command line to run only those.
-const benches: Record<string, () => Promise<Row[]>> = { evaluation, plugin, store, replica }
+const benches: Record<string, () => Promise<Row[]>> = { evaluation, plugin, http, store, replica }
 
 const asked = process.argv.slice(2)
 const rows: Row[] = []

@@ -30,7 +30,7 @@ export function median (numbers: number[]): number {
   return numbers.sort((a, b) => a - b)[numbers.length >> 1]!
 }
 
-function fasterHalf (times: number[]): number[] {
+export function fasterHalf (times: number[]): number[] {
   return times.sort((a, b) => a - b).slice(0, times.length >> 1)
 }
 
