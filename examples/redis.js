@@ -9,6 +9,7 @@
 // $ curl -s localhost:3001/search
 // {"engine":"new"}
 import { fork } from 'node:child_process'
+import redis from '@fastify/redis'
 import Fastify from 'fastify'
 import flags from 'fastify-flags'
 
@@ -18,8 +19,9 @@ if (process.send === undefined) {
   process.once('SIGTERM', () => processes.forEach((child) => child.kill()))
 } else {
   const app = Fastify({ logger: true })
+  await app.register(redis, { url: process.env.REDIS_URL ?? 'redis://localhost:6379' })
   await app.register(flags, {
-    redis: process.env.REDIS_URL ?? 'redis://localhost:6379',
+    redis: app.redis, // or a URL, or connection options: the app's client is duplicated, never used itself
     namespace: process.env.NAMESPACE ?? 'redis-example',
     admin: { prefix: '/admin', tokens: { alice: 'not-a-secret-example' } }
   })

@@ -6,7 +6,7 @@ import t from 'tap'
 /** What each part of src may import, of its own tree and from packages. The first part that matches a path owns it. */
 const parts: Array<{ part: string, owns: RegExp, imports: string[], packages?: RegExp }> = [
   { part: 'errors', owns: /^errors\.ts$/, imports: [], packages: /^@fastify\/error$/ },
-  { part: 'model', owns: /^model\//, imports: ['errors'], packages: /^(typebox(\/.*)?|jsonc-parser|re2js|semver)$/ },
+  { part: 'model', owns: /^model\//, imports: ['errors'], packages: /^(typebox(\/.*)?|re2js|semver)$/ },
   { part: 'evaluation', owns: /^evaluation\//, imports: ['model', 'errors'], packages: /^(re2js|semver)$/ },
   { part: 'store/redis', owns: /^store\/redis/, imports: ['store', 'model', 'errors'], packages: /^ioredis$/ },
   { part: 'store', owns: /^store\//, imports: ['model', 'errors'], packages: /^proper-lockfile$/ },
