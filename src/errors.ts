@@ -27,6 +27,8 @@ export const errors = {
   IMPORT_INCOMPLETE: createError('FST_FLAGS_IMPORT_INCOMPLETE', 'Only %d of %d documents were written; see details, and import again: what is there already stays as it is (%s)', 409),
   NEWER_DOCUMENT: createError('FST_FLAGS_NEWER_DOCUMENT', '%s was written by a newer version of fastify-flags, with fields that this one does not know (%s); upgrade this process to change it', 409),
   VERSION_CONFLICT: createError('FST_FLAGS_VERSION_CONFLICT', '%s is now at version %s, not %s; read it again, apply your change to that, and retry', 412),
+  NOT_EVALUATED: createError('FST_FLAGS_NOT_EVALUATED', 'The flag %s cannot be evaluated: %s', 422),
+  TOO_MANY_ATTEMPTS: createError('FST_FLAGS_TOO_MANY_ATTEMPTS', 'Too many unknown tokens came from this address; try again in %d seconds', 429),
   VERSION_REQUIRED: createError('FST_FLAGS_VERSION_REQUIRED', '%s exists; say which version you change with If-Match: "<version>" (its ETag), or overwrite whatever is there with If-Match: *', 428),
   INTERNAL: createError('FST_FLAGS_INTERNAL', 'Something went wrong here; the log of this server says what', 500),
 

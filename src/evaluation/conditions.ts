@@ -1,6 +1,7 @@
 import type { Condition, When } from '../model/condition.js'
 import type { EvaluationContext } from '../model/context.js'
 import { isPlain, reader } from './attributes.js'
+import { spend } from './effort.js'
 import { compileComparison, Unevaluable, type Comparison } from './operators.js'
 import type { Snapshot } from './snapshot.js'
 
@@ -146,6 +147,9 @@ export function isThere (value: unknown): boolean {
 
 /** Whether a condition holds for an attribute: a list when any element matches, or, where the operator is negative, when none does. */
 export function holds ({ match, negative }: Comparison, value: unknown): boolean {
-  if (Array.isArray(value)) return value.some((element) => match(element) === true) !== negative
+  if (Array.isArray(value)) {
+    spend(value.length)
+    return value.some((element) => match(element) === true) !== negative
+  }
   return isThere(value) && match(value) === !negative
 }

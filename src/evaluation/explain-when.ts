@@ -3,6 +3,7 @@ import type { EvaluationContext } from '../model/context.js'
 import type { JsonValue } from '../model/json.js'
 import { reader } from './attributes.js'
 import { holds, isThere, nodeOf } from './conditions.js'
+import { TooMuch } from './effort.js'
 import { compileComparison } from './operators.js'
 import type { Snapshot } from './snapshot.js'
 
@@ -77,6 +78,7 @@ function explainCondition (condition: Condition, context: EvaluationContext): Ex
     const why = !isThere(value) ? 'the attribute is missing' : isUnreadable ? `the attribute cannot be read as ${operator} needs` : 'the comparison does not hold'
     return { ...explained, matched: false, why }
   } catch (error) {
+    if (error instanceof TooMuch) throw error
     return { ...explained, matched: null, why: (error as Error).message }
   }
 }

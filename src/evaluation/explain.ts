@@ -3,6 +3,7 @@ import type { JsonValue } from '../model/json.js'
 import { entryOf, firstEntries, lowestEntryOf, none } from './attributes.js'
 import { targetCauses } from './compile.js'
 import type { Outcome, ResolutionDetails } from './details.js'
+import { begin, TooMuch } from './effort.js'
 import { explainDraw, type ExplainedDraw } from './explain-draw.js'
 import { explainWhen, jsonOf, type ExplainedWhen } from './explain-when.js'
 import { placeOfRule, placeOfServe, planOf, ruleName, type Plan } from './plan.js'
@@ -38,8 +39,15 @@ export function explain (entry: FlagEntry, subject: Subject): Explanation {
   const { environment } = subject
   const steps: Step[] = []
   let outcome = entry.evaluate(subject)
-  if (outcome.details.errorCode === undefined) outcome = decide(planOf(key, document, provenance, environment), subject, steps)
-  else steps.push({ check: 'failure', answers: true, why: outcome.details.errorMessage })
+  if (outcome.details.errorCode === undefined) {
+    begin(10) // every part is judged, also where the first ones decide
+    try {
+      outcome = decide(planOf(key, document, provenance, environment), subject, steps)
+    } catch (error) {
+      if (!(error instanceof TooMuch)) throw error
+      steps.push({ check: 'failure', answers: true, why: 'the context is too large to be explained; what it answers is right' })
+    }
+  } else steps.push({ check: 'failure', answers: true, why: outcome.details.errorMessage })
   return { key, environment, now: new Date(subject.now).toISOString(), steps, resolution: { ...outcome.details, enabled: outcome.enabled } }
 }
 

@@ -1,4 +1,5 @@
 import type { ResolutionDetails } from './details.js'
+import { enter, leave } from './effort.js'
 import type { Subject } from './subject.js'
 
 /** What prerequisites that have prerequisites of their own answered, by subject. */
@@ -9,7 +10,7 @@ export function answerOf (prerequisite: string, subject: Subject): ResolutionDet
   const { snapshot, environment } = subject
   const depth = snapshot.prerequisiteDepth(prerequisite, environment)
   if (depth === Infinity) return undefined
-  if (depth === 0) return snapshot.flag(prerequisite)!.evaluate(subject).details
+  if (depth === 0) return ask(prerequisite, subject)
   return answers.get(subject)?.get(prerequisite) ?? answerInTurn(prerequisite, subject)
 }
 
@@ -27,11 +28,21 @@ function answerInTurn (prerequisite: string, subject: Subject): ResolutionDetail
     if (before.length > 0) {
       open.push(...before)
     } else {
-      if (!known.has(key)) known.set(key, snapshot.flag(key)!.evaluate(subject).details)
+      if (!known.has(key)) known.set(key, ask(key, subject))
       open.pop()
     }
   }
   return known.get(prerequisite)!
+}
+
+/** What it costs counts towards the flag that needs it. */
+function ask (key: string, subject: Subject): ResolutionDetails {
+  enter()
+  try {
+    return subject.snapshot.flag(key)!.evaluate(subject).details
+  } finally {
+    leave()
+  }
 }
 
 export function isMet (answer: ResolutionDetails | undefined, variant = 'on'): boolean {

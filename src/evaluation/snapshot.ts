@@ -6,6 +6,7 @@ import { compileFlag } from './compile.js'
 import { compileWhen, type CompiledWhen, type Segments } from './conditions.js'
 import type { Outcome } from './details.js'
 import { give, type Served } from './draw.js'
+import { begin } from './effort.js'
 import { failureOf } from './outcomes.js'
 import { PersistentMap } from './persistent-map.js'
 import type { Subject } from './subject.js'
@@ -26,6 +27,7 @@ export class FlagEntry {
 
   /** The flag's answer. Never throws; allocates nothing. Hot: the environment is nearly always the one last asked for. */
   evaluate (subject: Subject): Outcome {
+    begin()
     try {
       return give(subject.environment === this.#environment ? this.#served! : this.#servedIn(subject.environment), subject)
     } catch (error) {

@@ -51,9 +51,10 @@ function scan (text: string): ErrorDetail[] {
     }
     return `line ${line}, column ${position - lineStart + 1}`
   }
-  const report = (path: string, position: number, message: string) => {
-    if (details.length < 100) details.push({ path, message: `${message} (${where(position)})` })
+  const report = (place: () => string, position: number, message: string) => {
+    if (details.length < 100) details.push({ path: place(), message: `${message} (${where(position)})` })
   }
+  const whole = () => ''
 
   let expecting: 'value' | 'value or ]' | 'name' | 'name or }' | ':' | ', or end' = 'value'
   token.lastIndex = 0
@@ -72,20 +73,20 @@ function scan (text: string): ErrorDetail[] {
       expecting = 'value'
     } else if (expecting.startsWith('name') && string !== undefined) {
       const name: string = JSON.parse(string)
-      frame!.name = name
-      if (name === '__proto__') report(path(), start, 'must not be called "__proto__": choose another name')
-      else if (frame!.names.has(name)) report(path(), start, 'stands twice in the same object: keep one of the two')
+      frame!.name = name.slice(0, 1000) // it stands in the path of each fault inside
+      if (name === '__proto__') report(path, start, 'must not be called "__proto__": choose another name')
+      else if (frame!.names.has(name)) report(path, start, 'stands twice in the same object: keep one of the two')
       frame!.names.add(name)
       expecting = ':'
     } else if (expecting.startsWith('value') && (mark === '{' || mark === '[')) {
       if (frames.length === maxDepth) {
-        report('', start, `lists and objects nest deeper than ${maxDepth}: flatten the document`)
+        report(whole, start, `lists and objects nest deeper than ${maxDepth}: flatten the document`)
         return details
       }
       frames.push({ list: mark === '[', count: 0, name: '', names: new Set() })
       expecting = mark === '[' ? 'value or ]' : 'name or }'
     } else if (expecting.startsWith('value') && (string ?? number ?? word) !== undefined) {
-      if (number !== undefined && !Number.isFinite(Number(number))) report(path(), start, `is a number too large to keep: ${number.slice(0, 40)}`)
+      if (number !== undefined && !Number.isFinite(Number(number))) report(path, start, `is a number too large to keep: ${number.slice(0, 40)}`)
       expecting = ', or end'
     } else if (expecting === ', or end' && mark === ',' && frame !== undefined) {
       frame.count++
@@ -94,7 +95,7 @@ function scan (text: string): ErrorDetail[] {
       frames.pop()
       expecting = ', or end'
     } else {
-      report('', start, syntaxError(text, start, expecting, frame))
+      report(whole, start, syntaxError(text, start, expecting, frame))
       return details
     }
   }

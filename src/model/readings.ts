@@ -8,9 +8,12 @@ import { IsDate, IsTime } from 'typebox/format'
  * as its operator needs; an attribute that cannot be read never matches. Each function gives undefined for "cannot be read".
  */
 
-/** A number, or a text that writes one (`"2.0"`, `" 1e3 "`). */
+// Attributes come from callers, and V8's patterns backtrack: a text must be matched in one way only, and none is long.
+const longest = 1000
+
+/** A number, or a text of at most 1,000 characters that writes one (`"2.0"`, `" 1e3 "`). */
 export function readNumber (value: unknown): number | undefined {
-  if (typeof value !== 'number' && !(typeof value === 'string' && /^\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?\s*$/i.test(value))) return undefined
+  if (typeof value !== 'number' && !(typeof value === 'string' && value.length <= longest && /^\s*[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?\s*$/i.test(value))) return undefined
   const number = Number(value)
   return Number.isFinite(number) ? number : undefined
 }
@@ -20,7 +23,7 @@ export function readNumber (value: unknown): number | undefined {
  * Without a zone it is UTC, whatever the zone of the machine, so that every process answers the same.
  */
 export function readMoment (value: unknown): number | undefined {
-  const moment = value instanceof Date ? value.getTime() : typeof value === 'number' ? value : typeof value === 'string' ? parseMoment(value.trim()) : NaN
+  const moment = value instanceof Date ? value.getTime() : typeof value === 'number' ? value : typeof value === 'string' && value.length <= longest ? parseMoment(value.trim()) : NaN
   return Number.isFinite(moment) ? moment : undefined
 }
 
@@ -34,11 +37,11 @@ function parseMoment (text: string): number {
 
 /** A semantic version, `v` before it or not, `2` and `2.4` being `2.0.0` and `2.4.0`. A number is none, nor are four parts. */
 export function readVersion (value: unknown): SemVer | undefined {
-  if (typeof value !== 'string') return undefined
-  const parts = /^\s*v?(\d+)(\.\d+)?(\.\d+)?([-+].*)?\s*$/i.exec(value)
+  if (typeof value !== 'string' || value.length > longest) return undefined
+  const parts = /^v?(\d+)(\.\d+)?(\.\d+)?([-+].*)?$/i.exec(value.trim())
   if (parts === null) return undefined
   const [, major, minor = '.0', patch = '.0', rest = ''] = parts
-  return semver.parse(`${major}${minor}${patch}${rest.trimEnd()}`) ?? undefined
+  return semver.parse(`${major}${minor}${patch}${rest}`) ?? undefined
 }
 
 export interface AddressRange { address: string, prefix: number, family: 'ipv4' | 'ipv6' }

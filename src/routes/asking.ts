@@ -36,11 +36,13 @@ export function readQuery (request: FastifyRequest): Asking | undefined {
       case 'targetingKey': targetingKey = only(name, targetingKey, value); break
       case 'region': region = only(name, region, value); break
       case 'environment': environment = only(name, environment, value); break
-      case 'groups': groups = groups === undefined ? [value] : [...groups, value]; break
+      case 'groups': (groups ??= []).push(value); break
       default: {
         attributes ??= Object.create(null) as Record<string, string | string[]> // so that any name is an own property
         const before = attributes[name]
-        attributes[name] = before === undefined ? value : typeof before === 'string' ? [before, value] : [...before, value]
+        if (before === undefined) attributes[name] = value
+        else if (typeof before === 'string') attributes[name] = [before, value]
+        else before.push(value)
       }
     }
   }
@@ -65,7 +67,7 @@ export function readBody (body: unknown): Asking | undefined {
   if (body === undefined) return undefined
   const faults: ErrorDetail[] = []
   const { context = {}, environment, ...others } = objectOr(body, () => faults.push({ path: '', message: 'must be an object such as { "context": { "targetingKey": "u1", "plan": "pro" } }' }))
-  for (const name of Object.keys(others)) {
+  for (const name of Object.keys(others).slice(0, 100)) {
     faults.push({ path: pointer('', name), message: 'is not known here; what is known of who asks stands in "context", such as { "context": { "targetingKey": "u1", "plan": "pro" } }' })
   }
   if (environment !== undefined && !isKey(environment)) faults.push({ path: '/environment', message: 'must be the name of an environment; leave it out for the one this server answers for' })
@@ -132,5 +134,5 @@ export function settleContext (own: EvaluationContext, { identity, attributes }:
   const known = own.targetingKey || own.region || own.groups?.length
   if (known || identity === undefined) return attributes === undefined ? own : Object.assign(attributes, own)
   if (!accepts) throw new errors.FORBIDDEN('Who is asking is not taken from the query or the body here: leave out user, targetingKey, groups and region, or let the server take evaluation tokens (evaluation.tokens), trust the headers you send (trust), or trust its callers (evaluation.identity: "caller")')
-  return Object.assign(attributes ?? {}, own, identity)
+  return attributes === undefined ? { ...own, ...identity } : Object.assign(attributes, own, identity)
 }

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { errors } from '../errors.js'
+import { countAttempts } from './attempts.js'
 import { readTokens, type Tokens } from './tokens.js'
 
 /** The actor's name, which stands in the history; nothing for whoever is not known, false for whoever may not. */
@@ -22,13 +23,25 @@ export function authorization ({ tokens, readTokens: readerTokens, authorize }: 
   if (authorize !== undefined && typeof authorize !== 'function') throw new errors.INVALID_OPTION('admin.authorize must be a function that takes the request and returns the name of who sends it, or undefined')
   if (!asksTokens && authorize === undefined) throw new errors.INVALID_OPTION('The admin routes need to know who may use them; write admin: { tokens: { alice: process.env.ADMIN_TOKEN } } with a secret of your own, or admin: { authorize: (request) => request.user?.name }')
   const find = readTokens({ write: tokens, read: readerTokens }, { write: 'admin.tokens', read: 'admin.readTokens' })
+  const attempts = countAttempts()
   const actors = new WeakMap<FastifyRequest, string>()
 
   async function identify (request: FastifyRequest, reply: FastifyReply): Promise<{ actor: string, grant: Right }> {
     const bearer = find(request.headers.authorization)
-    if (bearer !== undefined) return bearer
-    if (authorize !== undefined) return { actor: await ask(authorize, request), grant: 'write' }
+    if (bearer !== undefined) {
+      attempts.admit(request, reply, bearer)
+      return bearer
+    }
     const sent = request.headers.authorization !== undefined
+    if (authorize !== undefined) {
+      try {
+        return { actor: await ask(authorize, request), grant: 'write' }
+      } catch (error) {
+        if (sent && asksTokens) attempts.fail(request, reply) // without tokens of ours there is nothing to guess here
+        throw error
+      }
+    }
+    if (sent) attempts.fail(request, reply)
     reply.header('www-authenticate', `Bearer realm="fastify-flags"${sent ? ', error="invalid_token"' : ''}`)
     throw new errors.UNAUTHORIZED(sent ? 'This server does not know the token in Authorization; it must be: Bearer <secret>' : 'Send "Authorization: Bearer <secret>" with an admin token of this server')
   }

@@ -5,6 +5,7 @@ import type { FlagEntry, Snapshot } from '../evaluation/snapshot.js'
 import type { Subject } from '../evaluation/subject.js'
 import type { EvaluationContext } from '../model/context.js'
 import { toJson } from './answers.js'
+import { countAttempts } from './attempts.js'
 import { readBody, readQuery, settleContext, type Asking } from './asking.js'
 import { openScope } from './scope.js'
 import { readTokens, type Tokens } from './tokens.js'
@@ -31,13 +32,18 @@ export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (ap
   if (identity !== undefined && identity !== 'caller') throw new errors.INVALID_OPTION('evaluation.identity can only be "caller", which lets whoever asks say for whom; leave it out to take that from trusted headers, context(request) or callers with an evaluation token')
   const asksTokens = tokens !== undefined || browserTokens !== undefined
   const find = readTokens({ server: tokens, browser: browserTokens }, { server: 'evaluation.tokens', browser: 'evaluation.browserTokens' })
+  const attempts = countAttempts()
   const scope = openScope(app, { prefix, keyed: ['/flags'], bodyLimit })
 
   function admit (request: FastifyRequest, reply: FastifyReply): Asker {
     if (!asksTokens) return undefined
     const { authorization } = request.headers
     const bearer = find(authorization)
-    if (bearer !== undefined) return bearer.grant
+    if (bearer !== undefined) {
+      attempts.admit(request, reply, bearer)
+      return bearer.grant
+    }
+    if (authorization !== undefined) attempts.fail(request, reply)
     reply.header('www-authenticate', `Bearer realm="fastify-flags"${authorization === undefined ? '' : ', error="invalid_token"'}`)
     throw new errors.UNAUTHORIZED(authorization === undefined ? 'Send "Authorization: Bearer <secret>" with an evaluation token of this server' : 'This server does not know the token in Authorization; it must be: Bearer <secret>')
   }
@@ -55,7 +61,7 @@ export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (ap
     if (entry === undefined || (asker === 'browser' && entry.document.public !== true)) throw new errors.FLAG_NOT_FOUND(JSON.stringify(key.slice(0, 100)))
     const outcome = entry.evaluate(subject)
     if (evaluations.hasSubscribers) evaluations.publish(new EvaluationMessage(subject, key, outcome.details))
-    if (outcome.details.reason === 'ERROR') throw new Error(`the flag ${key} cannot be evaluated: ${outcome.details.errorMessage}`)
+    if (outcome.details.reason === 'ERROR') throw new errors.NOT_EVALUATED(key, outcome.details.errorMessage)
     return send(reply, toJson(key, outcome, asker === 'browser'))
   }
 

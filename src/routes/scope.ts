@@ -123,6 +123,8 @@ const utf8 = new TextDecoder('utf-8', { fatal: true })
 function readBody (request: FastifyRequest, bytes: Buffer): unknown {
   if (request.mediaType === 'application/merge-patch+json' && request.method !== 'PATCH') throw new errors.UNSUPPORTED_MEDIA_TYPE('a merge patch, which only PATCH takes')
   if (bytes.length === 0) return undefined
+  const { 'content-encoding': encoding = 'identity' } = request.headers
+  if (encoding.toLowerCase() !== 'identity') throw new errors.UNSUPPORTED_MEDIA_TYPE(`a body with Content-Encoding: ${encoding.slice(0, 100)}`)
   let text: string
   try {
     text = utf8.decode(bytes)
@@ -149,7 +151,12 @@ function explain (thrown: unknown, request: FastifyRequest): FlagsError {
 }
 
 function problem ({ statusCode, code, message, details }: FlagsError): object {
-  return { statusCode, code, error: STATUS_CODES[statusCode] ?? 'Error', message, details }
+  return { statusCode, code, error: STATUS_CODES[statusCode] ?? 'Error', message: shortened(message), details: details?.map(({ path, message }) => ({ path: shortened(path), message: shortened(message) })) }
+}
+
+/** Errors quote what was sent: a thousand faults in a field with a long name must not make an answer of gigabytes. */
+function shortened (text: string): string {
+  return text.length > 1000 ? `${text.slice(0, 1000)}…` : text
 }
 
 /** The request as it is logged: like Fastify's own, without the query, which may name users. */

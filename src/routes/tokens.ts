@@ -7,7 +7,7 @@ export type Tokens = Readonly<Record<string, string | readonly string[]>>
 /** Who holds a token, and in which of the lists it stands. */
 export interface Bearer<Grant extends string> { actor: string, grant: Grant }
 
-/** Finds whose token an Authorization header carries. It takes as long for any header, whatever it shares with a secret. */
+/** Finds whose token an Authorization header carries: the same object each time. It takes as long for any header, whatever it shares with a secret. */
 export type FindBearer<Grant extends string> = (authorization: string | undefined) => Bearer<Grant> | undefined
 
 /** How long a secret must at least be, in characters. */
@@ -19,7 +19,7 @@ export const shortestSecret = 16
  * header, or is given twice.
  */
 export function readTokens<Grant extends string> (lists: Record<Grant, Tokens | undefined>, options: Record<Grant, string>): FindBearer<Grant> {
-  const known: Array<Bearer<Grant> & { digest: Buffer }> = []
+  const known: Array<{ bearer: Bearer<Grant>, digest: Buffer }> = []
   for (const grant of Object.keys(lists) as Grant[]) {
     for (const [actor, secret] of Object.entries<string | readonly string[]>(lists[grant] ?? {})) {
       const option = `${options[grant]}[${JSON.stringify(actor)}]`
@@ -28,16 +28,16 @@ export function readTokens<Grant extends string> (lists: Record<Grant, Tokens | 
         check(one, option)
         const digest = digestOf(one)
         const twin = known.find((other) => other.digest.equals(digest))
-        if (twin !== undefined) throw new errors.INVALID_OPTION(`${option} is the same secret as ${options[twin.grant]}[${JSON.stringify(twin.actor)}]; give each its own`)
-        known.push({ actor, grant, digest })
+        if (twin !== undefined) throw new errors.INVALID_OPTION(`${option} is the same secret as ${options[twin.bearer.grant]}[${JSON.stringify(twin.bearer.actor)}]; give each its own`)
+        known.push({ bearer: { actor, grant }, digest })
       }
     }
   }
   return (authorization) => {
     const digest = digestOf(/^bearer +([^ ]+) *$/i.exec(authorization ?? '')?.[1] ?? '')
     let found: Bearer<Grant> | undefined
-    for (const one of known) if (timingSafeEqual(one.digest, digest)) found = one // no early end: the time must not tell
-    return found && { actor: found.actor, grant: found.grant }
+    for (const one of known) if (timingSafeEqual(one.digest, digest)) found = one.bearer // no early end: the time must not tell
+    return found
   }
 }
 

@@ -1,4 +1,5 @@
 import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
 import Fastify, { LogController, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { errors, type FlagsError } from '../errors.js'
 import flags from '../plugin.js'
@@ -9,14 +10,17 @@ import { pathOf } from '../routes/scope.js'
 import { isEmpty, type Settings } from './settings.js'
 
 /** The sidecar as a Fastify app, ready to listen. */
-export async function buildSidecar ({ store, environment, namespace, trust, tokens, logLevel }: Settings): Promise<FastifyInstance> {
+export async function buildSidecar ({ store, environment, namespace, trust, tokens, requestTimeout, logLevel }: Settings): Promise<FastifyInstance> {
   const tellsRequests = logLevel === 'debug' || logLevel === 'trace'
+  const checkingInterval = Math.min(1000, requestTimeout / 5) // Node looks for late requests so often, and sees them so much late
+  const arrival = requestTimeout - checkingInterval
   const app: FastifyInstance = Fastify({
     logger: { level: logLevel, serializers: { req: describe } },
     logController: new LogController({ disableRequestLogging: !tellsRequests }),
-    requestTimeout: 10_000, // 0 by default: half-sent bodies stay open for ever
+    requestTimeout: arrival, // 0 by default: half-sent bodies stay open for ever
     connectionTimeout: 60_000, // nor may one stay that reads nothing
-    http: { headersTimeout: 10_000, connectionsCheckingInterval: 1000 },
+    http: { headersTimeout: arrival, connectionsCheckingInterval: checkingInterval },
+    clientErrorHandler,
     frameworkErrors: (error, _request, reply) => { refuse(reply, new errors.INVALID_REQUEST(error.message) as FlagsError) }
   })
   await app.register(flags, {
@@ -44,6 +48,18 @@ function some<T extends object> (tokens: T): T | undefined {
 
 function refuse (reply: FastifyReply, { statusCode, code, message }: FlagsError): void {
   reply.code(statusCode).send({ statusCode, code, error: STATUS_CODES[statusCode], message })
+}
+
+/** Answers what never became a request. Nothing of it is logged: it may hold a token. */
+function clientErrorHandler (this: FastifyInstance, { code }: Error & { code?: string }, socket: Socket): void {
+  const statusCode = code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : code === 'HPE_HEADER_OVERFLOW' ? 431 : 400
+  if (code !== 'ECONNRESET' && socket.writable) {
+    this.log.debug({ code, statusCode }, 'a request was not one')
+    const message = statusCode === 408 ? 'The request did not arrive in time' : statusCode === 431 ? 'The headers of the request are too large' : 'This is not an HTTP request'
+    const body = JSON.stringify({ statusCode, code: 'FST_FLAGS_INVALID_REQUEST', error: STATUS_CODES[statusCode], message })
+    socket.write(`HTTP/1.1 ${statusCode} ${STATUS_CODES[statusCode]}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`)
+  }
+  socket.destroy()
 }
 
 /** A request as it is logged: without its query, which may name users. */

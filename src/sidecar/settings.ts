@@ -16,6 +16,7 @@ export const serveOptions = {
   environment: { value: 'NAME', env: ['FLAGS_ENVIRONMENT'], help: 'which environment to answer for (default production)' },
   namespace: { value: 'NAME', env: ['FLAGS_NAMESPACE'], help: 'keeps sets of flags apart in one Redis (default flags)' },
   trust: { value: 'WHOM', env: ['FLAGS_TRUST'], help: 'whose X-User-… headers count: local (default: this machine, no proxy between), none, all, or proxies that overwrite them, such as 10.0.0.0/8,192.168.1.7' },
+  'request-timeout': { value: 'SECONDS', env: ['FLAGS_REQUEST_TIMEOUT'], help: 'how long a request may take to arrive whole (default 10)' },
   evaluation: { value: 'open', env: ['FLAGS_EVALUATION'], help: 'answer without a token, also beyond this machine' },
   'log-level': { value: 'LEVEL', env: ['FLAGS_LOG_LEVEL', 'LOG_LEVEL'], help: 'fatal, error, warn, info (default), debug (tells each request), trace or silent' },
   dev: { env: ['FLAGS_DEV'], help: 'for trying things on this machine: makes an admin token and prints it' }
@@ -39,6 +40,8 @@ export interface Settings {
   environment: string
   namespace: string
   trust: 'local' | 'all' | false | string[]
+  /** Milliseconds that a request may take to arrive whole. */
+  requestTimeout: number
   logLevel: string
   dev: boolean
   /** Whether the evaluation routes answer without a token. */
@@ -80,6 +83,7 @@ export function readSettings (argv: readonly string[], env: Env): Settings {
     environment: readKey(given.get('environment'), 'production'),
     namespace: readKey(given.get('namespace'), 'flags'),
     trust: readTrust(given.get('trust')),
+    requestTimeout: readTimeout(given.get('request-timeout')),
     logLevel: readLogLevel(given.get('log-level')),
     dev,
     open: closed,
@@ -109,6 +113,13 @@ function readPort (port: Given | undefined): number {
   const number = Number(port.text)
   if (!/^\d+$/.test(port.text) || number > 65535) throw new UsageError(`${port.from} is "${port.text}"; a port is a whole number from 0 to 65535`)
   return number
+}
+
+function readTimeout (timeout: Given | undefined): number {
+  if (timeout === undefined) return 10_000
+  const seconds = /^\d{1,4}$/.test(timeout.text) ? Number(timeout.text) : NaN
+  if (!(seconds >= 1 && seconds <= 3600)) throw new UsageError(`${timeout.from} is "${timeout.text}"; it is a whole number of seconds from 1 to 3600`)
+  return seconds * 1000
 }
 
 function readKey (key: Given | undefined, fallback: string): string {
