@@ -41,6 +41,10 @@ export const errors = {
   DAMAGED_DOCUMENT: createError('FST_FLAGS_DAMAGED_DOCUMENT', 'The %s cannot be read from the store (%s); %s. Write it again to mend it', 503),
   STORE_EMPTIED: createError('FST_FLAGS_STORE_EMPTIED', 'The store was emptied: it holds nothing any more, not even its epoch. What was last read (revision %s) is still served', 503),
   STORE_REPLACED: createError('FST_FLAGS_STORE_REPLACED', 'The store no longer holds what was last read (revision %s): it was replaced, or went back in time. What it holds now (revision %s) is served', 503),
+  STORE_RESTORED: createError('FST_FLAGS_STORE_RESTORED', 'The store had been emptied; this process put back what it held of revision %s: %d documents. The log before that is gone', 503),
+  STORE_RESET: createError('FST_FLAGS_STORE_RESET', 'All flags were removed on purpose, by fastify-flags reset; what was last read (revision %s) is not put back', 503),
+  WRITES_LOST: createError('FST_FLAGS_WRITES_LOST', 'The store lost %d writes that it had acknowledged to this process: %s. Make them again if they are still wanted', 503),
+  SNAPSHOT_FILE: createError('FST_FLAGS_SNAPSHOT_FILE', 'The snapshot file %s', 503),
   STORE_CLOSED: createError('FST_FLAGS_STORE_CLOSED', 'The store is closed', 503),
   NOT_READY: createError('FST_FLAGS_NOT_READY', 'No flags have been loaded yet; try again', 503),
 

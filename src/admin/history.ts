@@ -1,5 +1,5 @@
 import type { Flag } from '../model/flag.js'
-import type { Change, Kind, Store } from '../store/store.js'
+import type { Change, Kind, Store, StoreEvent } from '../store/store.js'
 import { defaultLimit, maxLimit } from './page.js'
 
 /** Versions below `before`, the newest first, at most `limit` (1 to 1,000; 50 unless given). */
@@ -16,7 +16,8 @@ export interface ChangesQuery extends HistoryRange {
   after?: number
 }
 
-export interface ChangeRecord { version: number, kind: Kind, key: string, deleted: boolean, updatedAt: string, updatedBy?: string }
+/** A change of a flag or segment; or of kind `store`, what happened to all of them, with the event's own `details`. */
+export interface ChangeRecord { version: number, kind: Kind | 'store', key: string, deleted: boolean, details?: unknown, updatedAt: string, updatedBy?: string }
 
 /** `next` is the `before`, or when following the `after`, of the following page; when following it is always there. */
 export interface Changes { changes: ChangeRecord[], next?: number, beginsAt: number }
@@ -34,7 +35,11 @@ export async function changesOf (store: Store, { before, after, limit }: Changes
   const { changes, more, beginsAt } = await read(store, { before, after }, limit)
   const last = changes.at(-1)?.version
   return {
-    changes: changes.map((change) => ({ ...kept(change), kind: change.kind, key: change.key, deleted: change.document === null })),
+    changes: changes.map((change) => {
+      const { kind, key, document } = change
+      if (kind !== 'store') return { ...kept(change), kind, key, deleted: document === null }
+      return { ...kept(change), kind, key, deleted: false, details: document === null ? undefined : JSON.parse(document) }
+    }),
     next: after === undefined ? (more ? last : undefined) : last ?? after,
     beginsAt
   }
@@ -46,6 +51,6 @@ async function read (store: Store, query: { kind?: Kind, key?: string, before?: 
   return { changes: changes.slice(0, wanted), more: changes.length > wanted, beginsAt }
 }
 
-function kept ({ version, time, by }: Change): { version: number, updatedAt: string, updatedBy?: string } {
+function kept ({ version, time, by }: Change | StoreEvent): { version: number, updatedAt: string, updatedBy?: string } {
   return { version, updatedAt: new Date(time).toISOString(), updatedBy: by ?? undefined }
 }

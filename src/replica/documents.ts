@@ -113,6 +113,7 @@ export async function followed (known: Known, { position, changes }: Changes, to
   for (const change of changes) {
     const due = rest()
     if (due !== undefined) await due
+    if (change.kind === 'store') continue
     const { kind, key, version, document } = change
     const before = updates[kind].has(key) ? updates[kind].get(key) : lookUp(known.snapshot, kind, key)
     if (version <= (before?.provenance.version ?? 0) || version <= (damage.get(nameOf(change))?.version ?? 0)) continue

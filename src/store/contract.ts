@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { isFlagsError } from '../errors.js'
-import type { Change, Kind, Position, Reading, Store, Write } from './store.js'
+import type { Change, Kind, Position, Reading, Store, StoreEvent, Write } from './store.js'
 
 /** One place where documents are kept, empty at first. Each law gets one of its own. */
 export interface StorePlace {
@@ -78,7 +78,7 @@ async function everything (store: Store, since?: Position): Promise<Everything> 
   return reading as Everything
 }
 
-async function changes (store: Store, since: Position): Promise<Change[]> {
+async function changes (store: Store, since: Position): Promise<Array<Change | StoreEvent>> {
   const reading = await store.read(since)
   assert.equal(reading.kind, 'changes')
   return reading.kind === 'changes' ? reading.changes : []
@@ -460,6 +460,6 @@ const laws: Array<{ name: string, hold (trial: Trial): Promise<void> }> = [
   }
 ]
 
-async function store41 (store: Store): Promise<Change[]> {
+async function store41 (store: Store): Promise<Array<Change | StoreEvent>> {
   return (await store.history({ kind: 'flag', key: 'counter', after: 0, limit: 100 })).changes
 }

@@ -1,5 +1,5 @@
 import type { Cluster, Redis } from 'ioredis'
-import type { Change, Kind, Position, StoredDocument } from './store.js'
+import type { Change, Kind, Position, StoredDocument, StoreEvent } from './store.js'
 
 /** A log entry as Redis answers it: its id and, flat, the fields that `redis-scripts.ts` lists. */
 export type Entry = [id: string, fields: string[]]
@@ -13,9 +13,9 @@ export function positionOf (epoch: string, revision: string, token: string): Pos
   return { epoch: epoch === '' ? null : epoch, revision: Number(revision), token: token === '' ? null : token }
 }
 
-export function changeOf ([id, fields]: Entry): Change {
+export function changeOf ([id, fields]: Entry): Change | StoreEvent {
   const [, , , , , kind, , key, , by, , time, , document = null] = fields as [string, string, string, string, string, Kind, string, string, string, string, string, string, string?, string?]
-  return { kind, key, version: revisionOf(id), time: Number(time), by: actorOf(by), document }
+  return { kind, key, version: revisionOf(id), time: Number(time), by: actorOf(by), document } as Change | StoreEvent
 }
 
 /**

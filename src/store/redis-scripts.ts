@@ -3,13 +3,13 @@ import { createHash } from 'node:crypto'
 /** A Lua script and the digest Redis caches it under. */
 export interface RedisScript { lua: string, sha: string }
 
-const script = (lua: string): RedisScript => ({ lua, sha: createHash('sha1').update(lua).digest('hex') })
+export const script = (lua: string): RedisScript => ({ lua, sha: createHash('sha1').update(lua).digest('hex') })
 
 /*
  * What the scripts keep, all under one hash tag:
  *   documents  hash    <kind>:<key> → "<version> <ms> <actor as JSON>\n<document>"; @epoch, @revision, @token
  *   log        stream  <revision>-0 → from, to, kind, key, by, time and, unless removed, document: in this order, so that
- *                      entry[2][4] is the token after the change and entry[2][14] the document
+ *                      entry[2][4] is the token after the change and entry[2][14] the document; kind is 'store' for events
  *   answer     string  "<version> <ms>", what a write answered, kept for a minute under its id
  * A document is never decoded here: cjson would turn [] into {}.
  */
@@ -95,8 +95,18 @@ if ARGV[1] ~= epoch then return say(ARGV[1] == '' and 'reload' or 'lost') end
 if ARGV[3] == token then return say('changes') end
 if tonumber(ARGV[2]) > tonumber(revision) then return say('lost') end
 local mine = redis.call('XRANGE', KEYS[2], ARGV[2] .. '-0', ARGV[2] .. '-0')[1]
-if not mine then return say('reload') end
-if mine[2][4] ~= ARGV[3] then return say('lost') end
+if mine then
+  if mine[2][4] ~= ARGV[3] then return say('lost') end
+else
+  -- Trimmed, or begun anew by a restoration: what my position leads to may still be the first entry.
+  local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
+  if not first then return say('reload') end
+  if first[2][2] ~= ARGV[3] then
+    local restored = first[2][8] == 'restored' and first[2][6] == 'store' and tonumber(string.match(first[2][14], '%d+'))
+    return say(restored and tonumber(ARGV[2]) >= restored and 'lost' or 'reload')
+  end
+  mine = { '0-0' }
+end
 
 local entries, bytes, last = {}, 0, mine
 while true do

@@ -5,8 +5,9 @@ import { errors, type FlagsError } from '../errors.js'
 import { connectorOf, type Connector, type RedisConnection } from './redis-connection.js'
 import { changeOf, loadAll, positionOf, revisionOf, type Entry } from './redis-documents.js'
 import { isReply, reasonOf, storeError, wasNotSent } from './redis-errors.js'
+import { leap, noteScript, resetScript, restorableScript, restoreScript, stage, stagingKey } from './redis-restore.js'
 import { historyScript, readScript, writeScript, type RedisScript } from './redis-scripts.js'
-import type { Change, History, HistoryQuery, Kind, Position, Reading, Store, StoredDocument, Write, Written } from './store.js'
+import { resetEpoch, type Change, type History, type HistoryQuery, type Kind, type Position, type Reading, type RestorableStore, type StoredDocument, type StoreEvent, type Write, type Written } from './store.js'
 
 export interface RedisStoreOptions {
   redis: RedisConnection
@@ -26,10 +27,10 @@ const openingWithin = 2000
 const outcomeWithin = 2000
 
 /** Flags in Redis 6.2 or newer, or Valkey. */
-export class RedisStore implements Store {
+export class RedisStore implements RestorableStore {
   readonly #connector: Connector
   readonly #client: Redis | Cluster
-  readonly #keys: { documents: string, log: string, answers: string, channel: string }
+  readonly #keys: { base: string, documents: string, log: string, answers: string, channel: string }
   readonly #history: number
   readonly #warn: (message: string) => void
   readonly #warned = new Set<string>()
@@ -49,7 +50,7 @@ export class RedisStore implements Store {
     if (!Number.isInteger(history) || history < 1) throw new errors.INVALID_OPTION('"history" must be a number of log entries, 1 or more')
     this.#connector = connectorOf(redis)
     const base = `${this.#connector.prefix}{${namespace}}`
-    this.#keys = { documents: `${base}:documents`, log: `${base}:log`, answers: `${base}:answer:`, channel: `${base}:changes` }
+    this.#keys = { base, documents: `${base}:documents`, log: `${base}:log`, answers: `${base}:answer:`, channel: `${base}:changes` }
     this.#history = history
     this.#warn = warn
     this.#client = this.#connector.connect()
@@ -71,7 +72,7 @@ export class RedisStore implements Store {
     const loading = since === undefined ? this.#load(first) : undefined
     loading?.catch(() => {}) // as `first` tells it, or awaited below
     let reply = await first
-    const changes: Change[] = []
+    const changes: Array<Change | StoreEvent> = []
     for (;;) {
       const { answer, time, position, entries } = reply
       for (const entry of entries) changes.push(changeOf(entry))
@@ -93,6 +94,27 @@ export class RedisStore implements Store {
     return { version: Number(version), time: Number(ms) }
   }
 
+  async restore ({ epoch, revision, token }: Position, documents: Iterable<StoredDocument>): Promise<boolean> {
+    if (await this.#ask(restorableScript, [this.#keys.documents], [revision]) !== 1) return false
+    const staged = stagingKey(this.#keys.base)
+    const count = await stage(this.#client, staged, documents).catch((error) => { throw this.#failure(error) })
+    const args = [epoch ?? '', revision, token ?? '', count, randomUUID(), JSON.stringify('restored'), leap, this.#keys.channel]
+    const answer = await this.#ask(restoreScript, [this.#keys.documents, this.#keys.log, staged], args)
+    if (answer === 'incomplete') throw new errors.STORE_UNAVAILABLE(`what was to be put back is gone again from Redis at ${this.#where}`)
+    return answer === 'restored'
+  }
+
+  async note ({ key, by, document }: Pick<StoreEvent, 'key' | 'by' | 'document'>, epoch: string): Promise<void> {
+    const args = [epoch, key, document ?? '', JSON.stringify(by), randomUUID(), this.#history, this.#keys.channel]
+    if (await this.#ask(noteScript, [this.#keys.documents, this.#keys.log], args) === 'foreign') throw new errors.FOREIGN_EPOCH()
+  }
+
+  /** Removes all documents and the log, for good: no process puts anything back. Resolves to how many documents there were. */
+  async reset (by: string): Promise<number> {
+    const args = [resetEpoch + randomUUID(), randomUUID(), JSON.stringify(by), this.#keys.channel]
+    return await this.#ask(resetScript, [this.#keys.documents, this.#keys.log], args) as number
+  }
+
   watch (wake: () => void): void {
     this.#wake = wake
   }
@@ -101,7 +123,7 @@ export class RedisStore implements Store {
     const oldestFirst = after !== undefined
     const low = after === undefined ? '-' : `(${after}-0`
     const high = before === undefined ? '+' : `(${before}-0`
-    const changes: Change[] = []
+    const changes: Array<Change | StoreEvent> = []
     let from = oldestFirst ? low : high
     for (;;) {
       const args = [oldestFirst ? 'XRANGE' : 'XREVRANGE', from, oldestFirst ? high : low, kind ?? '', key ?? '',

@@ -28,6 +28,29 @@ export interface Store {
   close (): Promise<void>
 }
 
+/**
+ * A store that may lose everything behind all processes' backs, as a Redis does that is flushed or comes back without its
+ * data, and that can be given back what a process still holds.
+ */
+export interface RestorableStore extends Store {
+  /**
+   * Puts documents back, versions and all, with a `restored` event. Atomic, and only while the store holds nothing, not even
+   * an epoch; or nothing but what was put back from a lower revision, and no write since. `position` is where they were last
+   * read. Versions go on well above it, lest one that was lost be used again. Resolves to whether it was done.
+   */
+  restore (position: Position, documents: Iterable<StoredDocument>): Promise<boolean>
+
+  /** Adds an event to the log, and to nothing else. Rejects with FOREIGN_EPOCH when the store is not at `epoch`. */
+  note (event: Pick<StoreEvent, 'key' | 'by' | 'document'>, epoch: string): Promise<void>
+}
+
+export function isRestorable (store: Store): store is RestorableStore {
+  return 'restore' in store && 'note' in store
+}
+
+/** How the epoch of a store begins that was emptied on purpose. */
+export const resetEpoch = 'reset:'
+
 export type Kind = 'flag' | 'segment'
 
 /**
@@ -42,9 +65,16 @@ export interface StoredDocument { kind: Kind, key: string, version: number, time
 /** A log entry: `version` is its revision; `document` null means removed. */
 export interface Change extends Omit<StoredDocument, 'document'> { document: string | null }
 
+/**
+ * A log entry of what happened to the store as a whole; no document changes by it. `document` is JSON text that tells more.
+ * restored: what a process held was put back, `{ "revision" }` of it. reset: all was removed on purpose.
+ * lost: writes that had been acknowledged are gone, `{ "writes": [{ "kind", "key", "version", "by" }] }`.
+ */
+export interface StoreEvent extends Omit<Change, 'kind' | 'key'> { kind: 'store', key: 'restored' | 'reset' | 'lost' }
+
 /** `time` is the store's clock at the reading, epoch milliseconds. */
 export type Reading =
-  | { kind: 'changes', position: Position, time: number, changes: Change[] }
+  | { kind: 'changes', position: Position, time: number, changes: Array<Change | StoreEvent> }
   /**
    * All documents. They may already hold changes later than `position`: read again from it and skip what is not newer.
    * `lost` is set when a position was given and the store no longer holds its history, other than by trimming its log.
@@ -73,4 +103,4 @@ export interface Written { version: number, time: number }
 export interface HistoryQuery { kind?: Kind, key?: string, before?: number, after?: number, limit: number }
 
 /** `beginsAt` is the oldest revision the log still holds, 0 when it is empty. */
-export interface History { changes: Change[], beginsAt: number }
+export interface History { changes: Array<Change | StoreEvent>, beginsAt: number }
