@@ -39,7 +39,7 @@ export const errors = {
   FOREIGN_EPOCH: createError('FST_FLAGS_FOREIGN_EPOCH', 'The store was emptied or replaced since this process last read it, nothing was written; try again once it has caught up', 503),
   STORE_DAMAGED: createError('FST_FLAGS_STORE_DAMAGED', '%s', 503),
   DAMAGED_DOCUMENT: createError('FST_FLAGS_DAMAGED_DOCUMENT', 'The %s cannot be read from the store (%s); %s. Write it again to mend it', 503),
-  STORE_EMPTIED: createError('FST_FLAGS_STORE_EMPTIED', 'The store was emptied: it holds nothing any more, not even its epoch. What was last read (revision %s) is still served', 503),
+  STORE_EMPTIED: createError('FST_FLAGS_STORE_EMPTIED', 'The store was emptied: it holds nothing any more, not even its epoch. What was last read (revision %s) is still served. Put its data back, or begin anew with fastify-flags reset', 503),
   STORE_REPLACED: createError('FST_FLAGS_STORE_REPLACED', 'The store no longer holds what was last read (revision %s): it was replaced, or went back in time. What it holds now (revision %s) is served', 503),
   STORE_RESTORED: createError('FST_FLAGS_STORE_RESTORED', 'The store had been emptied; this process put back what it held of revision %s: %d documents. The log before that is gone', 503),
   STORE_RESET: createError('FST_FLAGS_STORE_RESET', 'All flags were removed on purpose, by fastify-flags reset; what was last read (revision %s) is not put back', 503),

@@ -44,6 +44,12 @@ export class FastifyFlags {
     return this.#replica.lastSyncedAt
   }
 
+  /** For how many seconds the store has not confirmed what is served: a number while STALE, null while READY or when it never did. */
+  get staleSeconds (): number | null {
+    const { status, lastSyncedAt } = this.#replica
+    return status === 'STALE' && lastSyncedAt !== null ? Math.max(0, Math.round((Date.now() - lastSyncedAt) / 1000)) : null
+  }
+
   /** What is wrong now, null when all is well. */
   get problem (): FlagsError | null {
     return this.#replica.problem

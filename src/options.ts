@@ -27,6 +27,8 @@ export interface FlagsOptions {
   context?: ContextFunction
   /** Flags served, STALE, until the store first answers. */
   bootstrap?: { flags: Record<string, Flag>, segments?: Record<string, Segment> }
+  /** The path of a file that holds what was last known; served, STALE, in place of `bootstrap` when the store does not answer at the start. */
+  snapshotFile?: string
   /** Milliseconds without contact to the store until the status is STALE; default 5,000. */
   staleAfter?: number
   /** Registers the admin routes, under `/admin` unless a prefix says otherwise; left out, there are none. */
@@ -44,6 +46,7 @@ export interface Settings {
   trust: Trust
   context?: ContextFunction
   bootstrap?: FlagsOptions['bootstrap']
+  snapshotFile?: string
   staleAfter: number
   admin?: AdminOptions
   evaluation?: EvaluationOptions
@@ -59,6 +62,7 @@ const checks: { [Name in keyof Required<FlagsOptions>]: { must: string, check: (
   trust: { must: '"local", "all", false, a list of addresses and CIDR ranges such as ["10.0.0.0/8"], or a function of the socket', check: checkTrust },
   context: { must: 'a function that takes the request and returns a context such as { targetingKey: "alice" }', check: (value) => typeof value === 'function' },
   bootstrap: { must: 'an object such as { flags: { "new-checkout": { enabled: true } } }', check: (value) => isObject(value) && isObject(value.flags) && (value.segments === undefined || isObject(value.segments)) },
+  snapshotFile: { must: 'the path of a file, such as "flags.snapshot"', check: (value) => typeof value === 'string' && value !== '' },
   staleAfter: { must: 'a number of milliseconds, more than 0', check: (value) => typeof value === 'number' && value > 0 && Number.isFinite(value) },
   admin: { must: 'an object such as { tokens: { alice: process.env.ALICE_TOKEN } }', check: (value) => checkRoutes(value, 'admin', ['prefix', 'tokens', 'readTokens', 'authorize', 'openapi']) },
   evaluation: { must: 'an object such as { prefix: "/feature", tokens: { backend: process.env.TOKEN } }', check: (value) => checkRoutes(value, 'evaluation', ['prefix', 'tokens', 'browserTokens', 'identity']) }
@@ -74,8 +78,8 @@ export function checkOptions (options: FlagsOptions): Settings {
     if (answer !== true) throw new errors.INVALID_OPTION(`fastify-flags: the option ${name} must be ${must}${answer === false ? `, not ${describe(value, name)}` : `; ${answer}`}`)
   }
   checkTogether(options)
-  const { store, redis, namespace = 'flags', environment = 'production', headers, trust = 'local', context, bootstrap, staleAfter = 5000, admin, evaluation } = options
-  return { store: chooseStore(store, redis), namespace, environment, headers: nameHeaders(headers), trust, context, bootstrap, staleAfter, admin, evaluation }
+  const { store, redis, namespace = 'flags', environment = 'production', headers, trust = 'local', context, bootstrap, snapshotFile, staleAfter = 5000, admin, evaluation } = options
+  return { store: chooseStore(store, redis), namespace, environment, headers: nameHeaders(headers), trust, context, bootstrap, snapshotFile, staleAfter, admin, evaluation }
 }
 
 function refuseUnknown (name: string): never {

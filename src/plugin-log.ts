@@ -28,9 +28,10 @@ export function keepLog (log: FastifyBaseLogger, replica: Replica, settings: Set
 }
 
 /** To be called when the start waits no longer. */
-export function logLateStart (log: FastifyBaseLogger, { status }: Replica, { bootstrap }: Settings): void {
+export function logLateStart (log: FastifyBaseLogger, { status, lastSyncedAt }: Replica, { bootstrap }: Settings): void {
   if (status === 'READY') return
-  log.warn({ status }, `fastify-flags: the store has not answered yet; starting with ${bootstrap === undefined ? 'the defaults that callers give' : 'the bootstrap flags'}, and trying on`)
+  const left = lastSyncedAt === null ? undefined : `the flags of the snapshot file, as of ${new Date(lastSyncedAt).toISOString()}`
+  log.warn({ status }, `fastify-flags: the store has not answered yet; starting with ${left ?? (bootstrap === undefined ? 'the defaults that callers give' : 'the bootstrap flags')}, and trying on`)
 }
 
 function describeIdentity ({ context, headers, trust }: Settings): string {

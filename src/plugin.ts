@@ -36,8 +36,8 @@ const flagsPlugin: FastifyPluginAsync<FlagsOptions> = async (app, options) => {
   if (Object.hasOwn(app, registered)) throw new errors.ALREADY_REGISTERED()
   app.decorate(registered, true)
 
-  const replica = await openReplica(settings, app.log)
-  app.addHook('onClose', () => replica.close())
+  const { replica, close } = await openReplica(settings, app.log)
+  app.addHook('onClose', close)
 
   const { environment, context, headers, trust } = settings
   const contextOf = context === undefined ? readHeaders(headers, compileTrust(trust, app.log)) : callContext(context, (problem) => { replica.report(problem) })

@@ -1,11 +1,13 @@
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Acknowledgements } from './replica/acknowledged.js'
 import { CarefulEmitter } from './replica/careful-emitter.js'
-import { bootstrapped, followed, loaded, type Bootstrap, type Known, type Touched } from './replica/documents.js'
+import { bootstrapped, followed, heldDocuments, loaded, type Bootstrap, type Known, type Touched } from './replica/documents.js'
+import type { Left } from './replica/snapshot-file.js'
+import { Turns } from './replica/turns.js'
 import { errors, isFlagsError, textOf, type FlagsError } from './errors.js'
 import type { Snapshot } from './evaluation/snapshot.js'
-import type { Kind, Reading, Store } from './store/store.js'
-import { Turns } from './replica/turns.js'
+import { isRestorable, resetEpoch, type Kind, type Position, type Reading, type Store, type Write, type Written } from './store/store.js'
 
 /** NOT_READY: nothing loaded yet. READY: in sync. STALE: serving what was last known, or `bootstrap`. */
 export type Status = 'NOT_READY' | 'READY' | 'STALE'
@@ -14,6 +16,10 @@ export interface ReplicaOptions {
   store: Store
   /** Documents served, STALE, until the store first answers. */
   bootstrap?: Bootstrap
+  /** What an earlier process left on disk, served in place of `bootstrap`. It is never put back into a store. */
+  left?: Left
+  /** Whether what is held in memory is put back into a store that has lost everything. */
+  restores?: boolean
   /** How long without contact until STALE; milliseconds, 5,000 unless given. */
   staleAfter?: number
   /** Milliseconds between polls, the safety net and heartbeat beside the store's wake-ups; 1,000 unless given. */
@@ -34,6 +40,18 @@ export interface ReplicaEvents {
 /** How long `sync` waits for the store's answer; milliseconds. */
 const syncPatience = 1500
 
+/** How recently what is put back into an emptied store must have been in sync with it; milliseconds. */
+const restorableFor = 600_000
+
+/** At most how long one waits before it puts something back, so that not all do it at once; milliseconds. */
+const restoreWithin = 200
+
+/** How long writes that were lost are the problem, unless there is a newer one; milliseconds. */
+const regretFor = 3_600_000
+
+/** How many lost writes a message names. */
+const mostNamed = 20
+
 /** How many different problems `report` remembers, so that texts made of user input cannot fill the memory or the log. */
 const maxReported = 100
 
@@ -45,6 +63,11 @@ export class Replica extends CarefulEmitter<ReplicaEvents> {
   #known: Known
   #status: Status
   #failure: FlagsError | null = null
+  readonly #acknowledged = new Acknowledgements()
+  #unreckoned = false
+  #regret: { error: FlagsError, until: number } | undefined
+  readonly #restores: boolean
+  readonly #left: Left | undefined
   #syncedAt: { wall: number, monotonic: number } | null = null
   /** What to add to `performance.now()` for the store's clock. It is monotonic: a leap of this machine's clock moves no rollout. */
   #clock = Date.now() - performance.now()
@@ -55,13 +78,15 @@ export class Replica extends CarefulEmitter<ReplicaEvents> {
   #closed = false
 
   /** Throws INVALID_OPTION when a bootstrap document is not valid. */
-  constructor ({ store, bootstrap, staleAfter = 5000, pollInterval = Math.min(1000, staleAfter / 3) }: ReplicaOptions) {
+  constructor ({ store, bootstrap, left, restores = false, staleAfter = 5000, pollInterval = Math.min(1000, staleAfter / 3) }: ReplicaOptions) {
     super()
     this.store = store
     this.#staleAfter = staleAfter
     this.#pollInterval = pollInterval
-    this.#known = bootstrapped(bootstrap)
-    this.#status = bootstrap === undefined ? 'NOT_READY' : 'STALE'
+    this.#restores = restores
+    this.#left = left
+    this.#known = left?.known ?? bootstrapped(bootstrap)
+    this.#status = bootstrap === undefined && left === undefined ? 'NOT_READY' : 'STALE'
   }
 
   get snapshot (): Snapshot {
@@ -82,15 +107,22 @@ export class Replica extends CarefulEmitter<ReplicaEvents> {
     return this.#known.position?.epoch ?? null
   }
 
-  /** When the store last confirmed what is served: epoch milliseconds of this machine's clock, null before the first load. */
+  /** When the store last confirmed what is served: epoch milliseconds of this machine's clock, null while that is nothing or `bootstrap`. */
   get lastSyncedAt (): number | null {
-    return this.#syncedAt?.wall ?? null
+    return this.#syncedAt?.wall ?? this.#left?.syncedAt ?? null
   }
 
-  /** What is wrong now: the last failure to read the store, or a document that cannot be read. Null when all is well. */
+  /** What is served as the store last confirmed it, to be left on disk; undefined until it did. */
+  get held (): Left | undefined {
+    if (this.#syncedAt === null) return undefined
+    return { known: this.#known, time: Math.round(this.#clock + this.#syncedAt.monotonic), syncedAt: this.#syncedAt.wall }
+  }
+
+  /** What is wrong now: the last failure to read the store, a document that cannot be read, or for an hour writes that the store lost. Null when all is well. */
   get problem (): FlagsError | null {
     const [damage] = this.#known.damage.values()
-    return this.#failure ?? damage?.error ?? null
+    const regret = this.#regret !== undefined && performance.now() < this.#regret.until ? this.#regret.error : null
+    return this.#failure ?? damage?.error ?? regret
   }
 
   /** The version in the store of a document that cannot be read (null: not even that can), undefined when it can be. */
@@ -101,7 +133,15 @@ export class Replica extends CarefulEmitter<ReplicaEvents> {
   /** The store's clock, epoch milliseconds; it does not run ahead of the last contact by more than `staleAfter`. */
   now (): number {
     const now = performance.now()
-    return Math.round(this.#clock + (this.#syncedAt === null ? now : Math.min(now, this.#syncedAt.monotonic + this.#staleAfter)))
+    if (this.#syncedAt !== null) return Math.round(this.#clock + Math.min(now, this.#syncedAt.monotonic + this.#staleAfter))
+    return Math.round(Math.min(this.#clock + now, (this.#left?.time ?? Infinity) + this.#staleAfter))
+  }
+
+  /** Writes to the store, and remembers what it acknowledged, should it lose that. */
+  async write (write: Write): Promise<Written> {
+    const written = await this.store.write(write)
+    this.#acknowledged.add(write, written)
+    return written
   }
 
   /** Begins to follow the store. Resolves when everything is loaded, or after `patience` milliseconds; it goes on trying either way. */
@@ -160,7 +200,7 @@ export class Replica extends CarefulEmitter<ReplicaEvents> {
     try {
       await this.#read()
     } catch (error) {
-      if (!this.#closed) this.#fail(isFlagsError(error) ? error : new errors.STORE_UNAVAILABLE(textOf(error), { cause: error }))
+      if (!this.#closed) this.#fail(typed(error))
     }
   }
 
@@ -168,20 +208,77 @@ export class Replica extends CarefulEmitter<ReplicaEvents> {
     const touched: Touched = { flag: new Set(), segment: new Set() }
     let known = this.#known
     let replaced = false
-    let reading = await this.#ask(known)
-    while (reading.kind === 'everything' && reading.position.token !== known.position?.token) {
+    let reloaded = false
+    let triedToRestore = false
+    // What another process left behind is no ground to skip a load.
+    let unconfirmed = this.#syncedAt === null
+    let reading = await this.#ask(unconfirmed ? undefined : known.position)
+    while (reading.kind === 'everything' && (unconfirmed || reading.position.token !== known.position?.token)) {
+      unconfirmed = false
+      const emptied = reading.position.epoch === null && this.epoch !== null
+      if (emptied) this.#fail(new errors.STORE_EMPTIED(this.revision))
+      if (reading.lost && !triedToRestore && this.#mayRestore()) {
+        triedToRestore = true
+        if (await this.#restore(known, emptied) || emptied) {
+          reading = await this.#ask(known.position)
+          continue
+        }
+      }
       // An empty store may be one that lost everything: what is served stays until someone restores it or starts anew.
-      if (reading.position.epoch === null && this.epoch !== null) throw new errors.STORE_EMPTIED(this.revision)
+      if (emptied) throw new errors.STORE_EMPTIED(this.revision)
       replaced ||= reading.lost
+      reloaded ||= known.position !== undefined
       known = await loaded(known, reading, touched)
       // It may hold changes later than its position, so what follows that is read before any of it is served.
-      reading = await this.#ask(known)
+      reading = await this.#ask(known.position)
     }
     if (reading.kind === 'changes') known = await followed(known, reading, touched)
-    if (!this.#closed) this.#serve(known, touched, replaced)
+    if (this.#closed) return
+    this.#serve(known, touched, replaced)
+    this.#unreckoned ||= reloaded
+    if (this.#unreckoned) await this.#reckon().catch(() => {}) // with the next read again
   }
 
-  async #ask ({ position }: Known): Promise<Reading> {
+  #mayRestore (): boolean {
+    if (!this.#restores || !isRestorable(this.store) || this.epoch === null || this.#syncedAt === null) return false
+    // Both clocks: one stands still while the machine sleeps, the other may be set back.
+    const age = Math.max(Date.now() - this.#syncedAt.wall, performance.now() - this.#syncedAt.monotonic)
+    return age <= restorableFor
+  }
+
+  /** Puts back what it holds, if the store agrees that this is missing. Resolves to whether it did. */
+  async #restore ({ position, snapshot }: Known, emptied: boolean): Promise<boolean> {
+    if (!isRestorable(this.store)) return false
+    if (emptied) await sleep(Math.random() * restoreWithin)
+    try {
+      if (!await this.store.restore(position!, heldDocuments(snapshot)) || this.#closed) return false
+      const count = [...snapshot.flags()].length + [...snapshot.segments()].length
+      this.say('problem', new errors.STORE_RESTORED(position!.revision, count))
+      return true
+    } catch (error) {
+      if (!this.#closed) this.report(typed(error))
+      return false
+    }
+  }
+
+  /** After a loss: says, here and in the log of the store, which writes made here are gone. */
+  async #reckon (): Promise<void> {
+    const { store, epoch } = this
+    const lost = await this.#acknowledged.lost(store, this.snapshot)
+    if (this.#closed) return
+    this.#unreckoned = false
+    if (lost.length === 0) return
+    const named = lost.slice(0, mostNamed).map(({ kind, key, version, removed }) => `${kind} ${key} (${removed ? 'removed as ' : ''}version ${version})`)
+    if (lost.length > mostNamed) named.push(`and ${lost.length - mostNamed} more`)
+    const error = new errors.WRITES_LOST(lost.length, named.join(', '))
+    this.#regret = { error, until: performance.now() + regretFor }
+    this.say('problem', error)
+    if (!isRestorable(store) || epoch === null) return
+    const writes = lost.map(({ kind, key, version, by }) => ({ kind, key, version, by }))
+    await store.note({ key: 'lost', by: 'fastify-flags', document: JSON.stringify({ writes }) }, epoch)
+  }
+
+  async #ask (position: Position | undefined): Promise<Reading> {
     const asked = performance.now()
     const reading = await this.store.read(position)
     if (this.#closed) throw new errors.STORE_CLOSED()
@@ -200,7 +297,12 @@ export class Replica extends CarefulEmitter<ReplicaEvents> {
     this.#silence?.refresh()
 
     const { revision } = this
-    if (replaced) this.say('problem', new errors.STORE_REPLACED(before.position?.revision, revision))
+    if (replaced && this.epoch?.startsWith(resetEpoch) && this.epoch !== before.position?.epoch) {
+      this.#acknowledged.clear()
+      this.say('problem', new errors.STORE_RESET(before.position?.revision))
+    } else if (replaced) {
+      this.say('problem', new errors.STORE_REPLACED(before.position?.revision, revision))
+    }
     for (const [name, { version, error }] of known.damage) {
       if (before.damage.get(name)?.version !== version) this.say('problem', error)
     }
@@ -226,4 +328,8 @@ export class Replica extends CarefulEmitter<ReplicaEvents> {
     this.#status = 'STALE'
     this.say('stale')
   }
+}
+
+function typed (error: unknown): FlagsError {
+  return isFlagsError(error) ? error : new errors.STORE_UNAVAILABLE(textOf(error), { cause: error })
 }

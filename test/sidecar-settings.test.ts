@@ -15,6 +15,7 @@ t.test('without options it keeps flags.json, listens to this machine only and tr
     port: 8080,
     environment: 'production',
     namespace: 'flags',
+    snapshotFile: undefined,
     trust: 'local',
     requestTimeout: 10_000,
     logLevel: 'info',

@@ -63,7 +63,7 @@ export async function importDocuments (replica: Replica, documents: DocumentSet,
   for (const { kind, key, document, expected, imported } of await ordered(steps, rest)) {
     if (imported.action === 'none') continue
     try {
-      const written = await replica.store.write({ kind, key, document: JSON.stringify(document), expected, epoch: begun, by, id: randomUUID() })
+      const written = await replica.write({ kind, key, document: JSON.stringify(document), expected, epoch: begun, by, id: randomUUID() })
       imported.version = last = written.version
       if (begun === null) {
         // The first write of a store begins its epoch, which the following ones must name.

@@ -109,7 +109,7 @@ export class Writer {
       }
       const document = next === null ? null : JSON.stringify(next)
       try {
-        const written = await replica.store.write({ kind, key, document, expected, epoch, by: by ?? null, id: randomUUID() })
+        const written = await replica.write({ kind, key, document, expected, epoch, by: by ?? null, id: randomUUID() })
         await replica.sync(written.version)
         return document === null ? undefined : present(key, next!, { ...written, by: by ?? null }) as Stored<K>
       } catch (error) {

@@ -164,8 +164,15 @@ function nameOf ({ kind, key }: Named): string {
   return `${kind}:${key}`
 }
 
+/** All that a snapshot holds, as a store keeps it. Each is made a text when its turn comes. */
+export function * heldDocuments (snapshot: Snapshot): Generator<StoredDocument> {
+  const [flags, segments] = [[...snapshot.flags()], [...snapshot.segments()]] // of one moment
+  for (const { key, document, provenance } of segments) yield { kind: 'segment', key, ...provenance, document: JSON.stringify(document) }
+  for (const { key, document, provenance } of flags) yield { kind: 'flag', key, ...provenance, document: JSON.stringify(document) }
+}
+
 /** Asked between pieces of work: a promise to wait for when the event loop was held for long enough. */
-function pace (): () => Promise<void> | undefined {
+export function pace (): () => Promise<void> | undefined {
   let begun = performance.now()
   return () => performance.now() - begun < slice ? undefined : turn().then(() => { begun = performance.now() })
 }

@@ -12,14 +12,14 @@ export const healthRoutes: FastifyPluginAsync = async (app) => {
   scope.get('/healthz', async () => ({ status: 'ok' }))
 
   scope.get('/readyz', async (request, reply) => {
-    const { status, environment, revision, lastSyncedAt, problem } = app.flags
+    const { status, environment, revision, staleSeconds, problem } = app.flags
     reply.header('cache-control', 'no-store')
     if (status === 'NOT_READY') reply.code(503)
     return {
       status,
       environment,
       revision,
-      staleSeconds: status === 'STALE' && lastSyncedAt !== null ? Math.max(0, Math.round((Date.now() - lastSyncedAt) / 1000)) : undefined,
+      staleSeconds: staleSeconds ?? undefined,
       problem: problem?.code, // its message may name hosts, and anyone may ask here
       warning: doubtOf(app.flags.for().snapshot, environment)
     }

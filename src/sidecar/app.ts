@@ -3,14 +3,13 @@ import type { Socket } from 'node:net'
 import Fastify, { LogController, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { errors, type FlagsError } from '../errors.js'
 import flags from '../plugin.js'
-import { adminRoutes } from '../routes/admin.js'
 import { evaluationRoutes } from '../routes/evaluation.js'
 import { healthRoutes } from '../routes/health.js'
 import { pathOf } from '../routes/scope.js'
 import { isEmpty, type Settings } from './settings.js'
 
 /** The sidecar as a Fastify app, ready to listen. */
-export async function buildSidecar ({ store, environment, namespace, trust, tokens, requestTimeout, logLevel }: Settings): Promise<FastifyInstance> {
+export async function buildSidecar ({ store, environment, namespace, trust, snapshotFile, tokens, requestTimeout, logLevel }: Settings): Promise<FastifyInstance> {
   const tellsRequests = logLevel === 'debug' || logLevel === 'trace'
   const checkingInterval = Math.min(1000, requestTimeout / 5) // Node looks for late requests so often, and sees them so much late
   const arrival = requestTimeout - checkingInterval
@@ -23,16 +22,17 @@ export async function buildSidecar ({ store, environment, namespace, trust, toke
     clientErrorHandler,
     frameworkErrors: (error, _request, reply) => { refuse(reply, new errors.INVALID_REQUEST(error.message) as FlagsError) }
   })
+  const changeable = !isEmpty(tokens.admin) || !isEmpty(tokens.read)
   await app.register(flags, {
     ...(store.kind === 'redis' ? { redis: store.url } : { store: store.kind === 'file' ? { file: store.path } : 'memory' }),
     environment,
     namespace,
-    trust
+    trust,
+    snapshotFile,
+    admin: changeable ? { tokens: some(tokens.admin), readTokens: some(tokens.read) } : undefined
   })
   await app.register(healthRoutes)
   await app.register(evaluationRoutes, { tokens: some(tokens.evaluation), browserTokens: some(tokens.browser), identity: 'caller' })
-  const changeable = !isEmpty(tokens.admin) || !isEmpty(tokens.read)
-  if (changeable) await app.register(adminRoutes, { prefix: '/admin', tokens: some(tokens.admin), readTokens: some(tokens.read) })
   app.setNotFoundHandler((request, reply) => {
     const path = pathOf(request.url)
     const hint = !changeable && /^\/admin(?:\/|$)/.test(path) ? ': the admin routes are off; set FLAGS_ADMIN_TOKENS=name=secret and start again' : ''

@@ -15,6 +15,7 @@ export const serveOptions = {
   port: { value: 'NUMBER', env: ['FLAGS_PORT', 'PORT'], help: '(default 8080; 0 takes a free one)' },
   environment: { value: 'NAME', env: ['FLAGS_ENVIRONMENT'], help: 'which environment to answer for (default production)' },
   namespace: { value: 'NAME', env: ['FLAGS_NAMESPACE'], help: 'keeps sets of flags apart in one Redis (default flags)' },
+  'snapshot-file': { value: 'PATH', env: ['FLAGS_SNAPSHOT_FILE'], help: 'keeps what was last known here, to start from when the store does not answer' },
   trust: { value: 'WHOM', env: ['FLAGS_TRUST'], help: 'whose X-User-… headers count: local (default: this machine, no proxy between), none, all, or proxies that overwrite them, such as 10.0.0.0/8,192.168.1.7' },
   'request-timeout': { value: 'SECONDS', env: ['FLAGS_REQUEST_TIMEOUT'], help: 'how long a request may take to arrive whole (default 10)' },
   evaluation: { value: 'open', env: ['FLAGS_EVALUATION'], help: 'answer without a token, also beyond this machine' },
@@ -39,6 +40,7 @@ export interface Settings {
   port: number
   environment: string
   namespace: string
+  snapshotFile?: string
   trust: 'local' | 'all' | false | string[]
   /** Milliseconds that a request may take to arrive whole. */
   requestTimeout: number
@@ -82,6 +84,7 @@ export function readSettings (argv: readonly string[], env: Env): Settings {
     port: readPort(given.get('port')),
     environment: readKey(given.get('environment'), 'production'),
     namespace: readKey(given.get('namespace'), 'flags'),
+    snapshotFile: given.get('snapshot-file')?.text,
     trust: readTrust(given.get('trust')),
     requestTimeout: readTimeout(given.get('request-timeout')),
     logLevel: readLogLevel(given.get('log-level')),

@@ -18,16 +18,17 @@ export function isMissing (error: unknown): boolean {
 
 /**
  * Replaces a file so that a crash leaves the old one or the new one: temporary file, fsync, rename, fsync of the directory.
- * `last` is asked right before the rename; when it says false nothing is replaced and undefined is returned.
+ * `last` is asked right before the rename; when it says false nothing is replaced and undefined is returned. The file
+ * keeps its mode unless one is wanted.
  */
-export async function replaceFile (path: string, text: string, last: () => Promise<boolean> = async () => true) {
+export async function replaceFile (path: string, text: string | readonly string[], last: () => Promise<boolean> = async () => true, wantedMode?: number) {
   const temporary = `${path}.${randomUUID()}.tmp`
   try {
-    const mode = await stat(path).then((found) => found.mode & 0o777, () => 0o644)
+    const mode = wantedMode ?? await stat(path).then((found) => found.mode & 0o777, () => 0o644)
     const handle = await open(temporary, 'wx', mode)
     let looks
     try {
-      await handle.writeFile(text)
+      for (const part of typeof text === 'string' ? [text] : text) await handle.writeFile(part)
       await handle.chmod(mode).catch(() => {}) // beyond the umask; some file systems know no modes
       await handle.sync()
       looks = signed(await handle.stat({ bigint: true }))
