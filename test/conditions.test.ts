@@ -119,6 +119,13 @@ t.test('segments stand for what they ask, also in one another', async (t) => {
   t.ok(matches({ all: [{ segment: 'pro' }, { segment: 'pro' }, { segment: 'pro-eu' }] }, both, segments), 'named twice is no cycle')
 })
 
+t.test('many ordinary patterns on an ordinary text are not too much', async (t) => {
+  const browser = 'Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.4 Mobile/15E148 Safari/604.1 App/12.3.4 (build 5512; de_DE)'
+  const pattern = '(?i)(android|ipad|blackberry|opera mini|windows phone|webos|kindle|silk)'
+  const rules = Array.from({ length: 15 }, () => ({ when: { attribute: 'browser', operator: 'matches', value: pattern } as const, serve: 'off' }))
+  t.match(evaluate({ enabled: true, serve: 'on', rules }, { browser }).details, { variant: 'on', reason: 'DEFAULT' })
+})
+
 t.test('each segment is asked once, however many ways lead to it', async (t) => {
   const segments: Record<string, Segment> = { s60: { when: pro } }
   for (let i = 0; i < 60; i++) segments[`s${i}`] = { when: { all: [{ segment: `s${i + 1}` }, { not: { not: { segment: `s${i + 1}` } } }] } }
