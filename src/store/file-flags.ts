@@ -4,6 +4,7 @@ import { basename, dirname } from 'node:path'
 import { errors } from '../errors.js'
 import { parseJson, type JsonValue } from '../model/json.js'
 import type { Contents, LogEntry } from './contents.js'
+import { assertValid } from './file-check.js'
 import { isMissing, look, removeStrays, replaceFile } from './file-disk.js'
 import type { LogFile } from './file-log.js'
 import { FlagsText } from './file-text.js'
@@ -112,6 +113,7 @@ export class FlagsFile {
   async #take (text: FlagsText, source: string, signature: string | undefined): Promise<void> {
     const entries = source === this.#source ? [] : this.#differences(text)
     if (entries.length > 0) {
+      assertValid(this.path, text, entries.map(({ change }) => change))
       const epoch = this.#contents.log.position.epoch ?? randomUUID()
       await this.#mendLog()
       try {
