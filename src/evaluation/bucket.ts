@@ -7,6 +7,10 @@
 /** Taking part and the share are independent hashes. */
 export type Purpose = 'rollout' | 'split'
 
+// Held, not looked up on the text: once any class extends String, as one of ioredis does, V8 takes 250 ns instead of 45 to look for a
+// method 36 times.
+const { charCodeAt, codePointAt } = String.prototype
+
 /** The part of a hash that is the same for everyone, folded when the flag is compiled. */
 export interface Fold { readonly state: number, readonly length: number }
 
@@ -35,16 +39,16 @@ export function hash (state: number, folded: number, value: string): number {
   let h = mix(state, length)
   let i = 0
   for (; i < words; i += 4) {
-    const a = value.charCodeAt(i)
-    const b = value.charCodeAt(i + 1)
-    const c = value.charCodeAt(i + 2)
-    const d = value.charCodeAt(i + 3)
+    const a = charCodeAt.call(value, i)
+    const b = charCodeAt.call(value, i + 1)
+    const c = charCodeAt.call(value, i + 2)
+    const d = charCodeAt.call(value, i + 3)
     if ((a | b | c | d) > 0x7f) return hashUtf8(state, folded, value)
     h = mix(h, a | b << 8 | c << 16 | d << 24)
   }
   let rest = 0
   for (let shift = 0; i < length; i++, shift += 8) {
-    const code = value.charCodeAt(i)
+    const code = charCodeAt.call(value, i)
     if (code > 0x7f) return hashUtf8(state, folded, value)
     rest |= code << shift
   }
@@ -58,7 +62,7 @@ function hashUtf8 (state: number, folded: number, value: string): number {
   let word = 0
   let shift = 0
   for (let i = 0; i < value.length; i++) {
-    let code = value.codePointAt(i)!
+    let code = codePointAt.call(value, i)!
     if (code > 0xffff) i++
     else if (code >= 0xd800 && code <= 0xdfff) code = 0xfffd
     let count = 1
