@@ -11,8 +11,8 @@ import { isEmpty, type Settings } from './settings.js'
 /** The sidecar as a Fastify app, ready to listen. */
 export async function buildSidecar ({ store, environment, namespace, trust, snapshotFile, tokens, requestTimeout, logLevel }: Settings): Promise<FastifyInstance> {
   const tellsRequests = logLevel === 'debug' || logLevel === 'trace'
-  const checkingInterval = Math.min(1000, requestTimeout / 5) // Node looks for late requests so often, and sees them so much late
-  const arrival = requestTimeout - checkingInterval
+  const checkingInterval = Math.min(500, requestTimeout / 10) // Node looks for late requests so often, and sees them so much late
+  const arrival = requestTimeout - 2 * checkingInterval
   const app: FastifyInstance = Fastify({
     logger: { level: logLevel, serializers: { req: describe } },
     logController: new LogController({ disableRequestLogging: !tellsRequests }),
@@ -20,7 +20,7 @@ export async function buildSidecar ({ store, environment, namespace, trust, snap
     connectionTimeout: 60_000, // nor may one stay that reads nothing
     http: { headersTimeout: arrival, connectionsCheckingInterval: checkingInterval },
     clientErrorHandler,
-    frameworkErrors: (error, _request, reply) => { refuse(reply, new errors.INVALID_REQUEST(error.message) as FlagsError) }
+    frameworkErrors: (_error, _request, reply) => { refuse(reply, unreadable()) }
   })
   const changeable = !isEmpty(tokens.admin) || !isEmpty(tokens.read)
   await app.register(flags, {
@@ -48,6 +48,11 @@ function some<T extends object> (tokens: T): T | undefined {
 
 function refuse (reply: FastifyReply, { statusCode, code, message }: FlagsError): void {
   reply.code(statusCode).send({ statusCode, code, error: STATUS_CODES[statusCode], message })
+}
+
+/** Fastify's own words show the URL with its query, which may name users. */
+function unreadable (): FlagsError {
+  return new errors.INVALID_REQUEST('The path of the URL cannot be read: a part of it is no percent-encoded UTF-8, or longer than the 100 characters that a key may have') as FlagsError
 }
 
 /** Answers what never became a request. Nothing of it is logged: it may hold a token. */
