@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { createServer, connect, type Socket } from 'node:net'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { storeContract } from '../src/store/contract.js'
 import { RedisStore, type RedisStoreOptions } from '../src/store/redis.js'
 import type { Position, Store, Write } from '../src/store/store.js'
 import { emptyNamespace, startOwnRedis, startRedis } from './helpers/redis.js'
+import { road } from './helpers/road.js'
 
 t.test('the contract of all stores', async (t) => {
   for (const { name, run } of storeContract(async () => {
@@ -33,40 +33,6 @@ async function until (ask: () => Promise<boolean> | boolean) {
     if (Date.now() > end) throw new Error('did not happen within 15 seconds')
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
-}
-
-/** A way to a Redis that can go silent, lose answers, be cut, or refuse connections. */
-async function road (t: Test, url: string) {
-  const to = Number(new URL(url).port)
-  const pairs = new Set<[Socket, Socket]>()
-  const silenced = new Set<[Socket, Socket]>()
-  const state = { closed: false, muteAnswers: false }
-  const server = createServer((near) => {
-    if (state.closed) return near.destroy()
-    const far = connect(to, '127.0.0.1')
-    const pair: [Socket, Socket] = [near, far]
-    pairs.add(pair)
-    near.on('data', (data) => { if (!silenced.has(pair)) far.write(data) })
-    far.on('data', (data) => { if (!silenced.has(pair) && !state.muteAnswers) near.write(data) })
-    for (const socket of pair) {
-      socket.on('error', () => {})
-      socket.on('close', () => {
-        near.destroy()
-        far.destroy()
-        pairs.delete(pair)
-      })
-    }
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  const cut = () => { for (const [near] of pairs) near.destroy() }
-  /** From now on nothing passes over the connections there are; new ones work. */
-  const silence = () => { for (const pair of pairs) silenced.add(pair) }
-  t.teardown(async () => {
-    cut()
-    await new Promise((resolve) => server.close(resolve))
-  })
-  return { url: `redis://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`, state, cut, silence }
 }
 
 t.test('every key and the channel lie in one slot of a Cluster', async (t) => {

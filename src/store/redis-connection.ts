@@ -18,7 +18,7 @@ const own = {
   protocol: 3, // one connection can then subscribe and ask, which keeps a wake-up and its read in order
   replyMapping: 'legacy',
   lazyConnect: true,
-  connectTimeout: 3000,
+  connectTimeout: 2000,
   socketTimeout: 2000,
   commandTimeout: 1500,
   maxRetriesPerRequest: 0,

@@ -23,8 +23,8 @@ const entriesAtOnce = 1000
 const bytesAtOnce = 2_000_000
 /** Milliseconds that a first call waits for the first connection. */
 const openingWithin = 2000
-/** Milliseconds that an unanswered write goes on trying to learn its outcome. */
-const outcomeWithin = 2000
+/** Milliseconds after which a write is answered, by then with what is known of its outcome. */
+const outcomeWithin = 1800
 
 /** Flags in Redis 6.2 or newer, or Valkey. */
 export class RedisStore implements RestorableStore {
@@ -201,14 +201,14 @@ export class RedisStore implements RestorableStore {
   /** Runs a script that may safely run twice: without an answer it asks again, until there is one or STORE_UNKNOWN must be said. */
   async #askSurely (script: RedisScript, keys: string[], args: Array<string | number>): Promise<unknown> {
     await this.#open()
+    const deadline = performance.now() + outcomeWithin
     try {
       return await evaluate(this.#client, script, keys, args)
     } catch (error) {
       if (isReply(error) || wasNotSent(error)) throw this.#failure(error)
     }
-    const deadline = Date.now() + outcomeWithin
     let unanswered: unknown
-    while (!this.#closed && Date.now() < deadline) {
+    while (!this.#closed && performance.now() < deadline) {
       try {
         if (this.#client.status === 'ready') {
           return await before(deadline, evaluate(this.#client, script, keys, args))
@@ -253,7 +253,7 @@ async function evaluate (client: Redis | Cluster, { lua, sha }: RedisScript, key
 }
 
 async function before<T> (deadline: number, promise: Promise<T>): Promise<T> {
-  const late = pause(deadline - Date.now(), undefined, { ref: false }).then(() => { throw new Error('no answer in time') })
+  const late = pause(deadline - performance.now(), undefined, { ref: false }).then(() => { throw new Error('no answer in time') })
   late.catch(() => {})
   return await Promise.race([promise, late])
 }

@@ -14,7 +14,7 @@ export async function startServer (args: string[] = []): Promise<Server> {
   return binary === undefined ? await startWasm() : await startBinary(binary, args)
 }
 
-function onPath (name: string): string | undefined {
+export function onPath (name: string): string | undefined {
   return (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, name)).find((file) => {
     try {
       accessSync(file, constants.X_OK)
