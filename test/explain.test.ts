@@ -45,6 +45,15 @@ t.test('answers do not depend on who asked before, nor on the flag being asked d
   }), { numRuns: 300 })
 })
 
+t.test('a stage that ends when no calendar goes any more is shown without that', async (t) => {
+  const { steps } = explainFlag({ enabled: true, serve: { stages: [{ percentage: 0, hours: 1e300 }, { percentage: 100 }], state: { stage: 0, since: '2026-01-01T00:00:00Z' } } })
+  t.same(steps.at(-1), {
+    check: 'serve',
+    answers: true,
+    serve: { by: 'targetingKey', hashed: null, seed: 'flag', variant: 'off', stages: { stage: 0, of: 2, percentage: 0, groups: [], since: '2026-01-01T00:00:00Z' }, rollout: { in: false, bucket: null, threshold: 0 } }
+  })
+})
+
 t.test('a segment is shown where it is first named, so that what names it often stays readable', async (t) => {
   const segments: Documents['segments'] = { s60: { when: { attribute: 'plan', operator: 'eq', value: 'pro' } } }
   for (let i = 0; i < 60; i++) segments[`s${i}`] = { when: { any: [{ segment: `s${i + 1}` }, { segment: `s${i + 1}` }] } }

@@ -76,10 +76,12 @@ function hashOf (seed: string, purpose: Purpose, text: string): number {
   return hash(state, length, text)
 }
 
+const latest = 8.64e15 // the last moment that a Date can hold
+
 function standing (stages: Stage[], state: Draw['state'], now: number): ExplainedStages {
   const beginnings = beginningsOf(stages, state)
   const stage = stageOf(beginnings, now)
-  const moment = (time: number | undefined) => time !== undefined && Number.isFinite(time) ? new Date(time).toISOString() : undefined
+  const moment = (time = Infinity) => Math.abs(time) <= latest ? new Date(time).toISOString() : undefined
   const since = moment(beginnings[stage]) ?? (stage === state?.stage ? state.since : undefined)
   const next = moment(beginnings[stage + 1])
   return {
