@@ -120,6 +120,18 @@ t.test('prerequisites answer however long the way to them is, and however many l
   t.equal(ask('a0', subjectOf(both, { targetingKey: 'v' })).enabled, false)
 })
 
+t.test('what takes too long leaves the answer to the caller\'s default, whatever was asked before', async (t) => {
+  const costly: Flag = { enabled: true, serve: 'on', rules: [{ when: { attribute: 'text', operator: 'matches', value: '(?:a?){50}a{50}' }, serve: 'off' }] }
+  const flags: Record<string, Flag> = { costly, needing: { enabled: true, prerequisites: [{ flag: 'costly' }] }, farther: { enabled: true, prerequisites: [{ flag: 'needing' }] } }
+  const keys = Object.keys(flags)
+  for (const order of [keys, keys.toReversed()]) {
+    const long = subjectOf({ flags }, { text: 'b'.repeat(100_000) })
+    for (const key of [...order, ...order]) t.match(ask(key, long), { enabled: undefined, details: { reason: 'ERROR', errorCode: 'GENERAL', errorMessage: /too long/ } }, key)
+    const short = subjectOf({ flags }, { text: 'b' })
+    for (const key of [...order, ...order]) t.equal(ask(key, short).enabled, true, key)
+  }
+})
+
 t.test('answers are frozen all through, and the same object each time', async (t) => {
   const subject = subjectOf({ flags: { f: { enabled: true, variants: { a: { list: [{ n: 1 }] } }, offVariant: 'a', serve: { percentage: 100, variant: 'a' } } } })
   const outcome = ask('f', subject)

@@ -33,6 +33,11 @@ export function leave (): void {
   depth--
 }
 
+/** Whether the evaluation under way belongs to another. */
+export function isWithin (): boolean {
+  return depth > 0
+}
+
 /** What it costs to go through a text; short ones are free. */
 export function stepsOf (text: string): number {
   return text.length >> 5

@@ -6,7 +6,7 @@ import { compileFlag } from './compile.js'
 import { compileWhen, type CompiledWhen, type Segments } from './conditions.js'
 import type { Outcome } from './details.js'
 import { give, type Served } from './draw.js'
-import { begin } from './effort.js'
+import { begin, isWithin, TooMuch } from './effort.js'
 import { failureOf } from './outcomes.js'
 import { PersistentMap } from './persistent-map.js'
 import type { Subject } from './subject.js'
@@ -31,6 +31,7 @@ export class FlagEntry {
     try {
       return give(subject.environment === this.#environment ? this.#served! : this.#servedIn(subject.environment), subject)
     } catch (error) {
+      if (error instanceof TooMuch && isWithin()) throw error // it is not this flag's alone
       return failureOf(error)
     }
   }
