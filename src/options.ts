@@ -13,7 +13,7 @@ import { parseRange, type Trust } from './trust.js'
 export interface FlagsOptions {
   /** Where flags are kept: any Store, `'memory'`, or `{ file }`, the path of a JSON file. Default: Redis if `redis` is given, else memory. */
   store?: Store | 'memory' | { file: string }
-  /** The app's `fastify.redis`, an ioredis client or Cluster, none of which is used itself; or how to connect: a URL, or what ioredis and @fastify/redis take. */
+  /** The app's `fastify.redis`, an ioredis client or Cluster, none of which is used itself; or how to connect: a URL, what ioredis and @fastify/redis take, Sentinels included, or `{ nodes }` of a Cluster. */
   redis?: RedisConnection
   /** Keeps sets of flags apart in one Redis; default `flags`. */
   namespace?: string
@@ -55,7 +55,7 @@ export interface Settings {
 /** What each option must be; a check answers with false, or with a sentence that tells more. */
 const checks: { [Name in keyof Required<FlagsOptions>]: { must: string, check: (value: unknown) => boolean | string } } = {
   store: { must: 'a store, "memory", or { file: "flags.json" }', check: (value) => value === 'memory' || isStore(value) || isFile(value) },
-  redis: { must: 'a client (app.redis, new Redis(…)), a URL such as "redis://localhost:6379", or ioredis options such as { host, port }', check: checkRedis },
+  redis: { must: 'a client (app.redis, new Redis(…)), a URL such as "redis://localhost:6379", ioredis options such as { host, port } or { sentinels, name }, or { nodes } of a Cluster', check: checkRedis },
   namespace: { must: 'a text of 1 to 100 letters, digits, ".", "_", ":" or "-"', check: isKey },
   environment: { must: 'a name of 1 to 100 letters, digits, ".", "_", ":" or "-", such as "production"', check: isKey },
   headers: { must: 'an object of header names such as { user: "x-user-id", plan: "x-plan" }', check: checkHeaders },
@@ -135,8 +135,15 @@ function checkRedis (value: unknown): boolean | string {
   if ('closeClient' in value) return 'redis.closeClient means nothing here: what the plugin opens it closes, and nothing else'
   if ('client' in value && !isClient(value.client)) return 'redis.client is no ioredis client or Cluster'
   if (typeof value.namespace === 'string') return 'redis.namespace names a client of @fastify/redis; give that client, or to keep sets of flags apart the option namespace'
+  if ('sentinels' in value && (!isList(value.sentinels) || typeof value.name !== 'string')) return 'redis.sentinels must be a list such as [{ host: "10.0.0.1", port: 26379 }], and redis.name the name the Sentinels know the primary by'
+  if ('nodes' in value && (!isList(value.nodes) || !value.nodes.every((node) => isRedisUrl(node) || (isObject(node) && typeof node.host === 'string')))) return 'redis.nodes must list nodes of the Cluster, such as ["redis://10.0.0.1:6379", { host: "10.0.0.2", port: 6379 }]'
+  if ('redisOptions' in value) return 'redis.redisOptions is not known here; what holds for every node stands beside redis.nodes'
   if ('url' in value && value.url === undefined) return 'redis.url is undefined; is the environment variable set?'
   return !('url' in value) || isRedisUrl(value.url) || 'redis.url is no URL that begins with redis:// or rediss://'
+}
+
+function isList (value: unknown): value is unknown[] {
+  return Array.isArray(value) && value.length > 0
 }
 
 function isClient (value: unknown): boolean {

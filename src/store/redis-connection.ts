@@ -1,14 +1,26 @@
-import { Cluster, Redis, type RedisOptions } from 'ioredis'
+import { Redis, type Cluster, type RedisOptions } from 'ioredis'
 import { errors } from '../errors.js'
+import { ClusterGuide, connectorTo, jittered, SentinelGuide, type Address } from './redis-primary.js'
+
+/** A Cluster: some of its nodes, as URLs or addresses, and beside them what ioredis takes for each (`username`, `password`, `tls`, `natMap` …). */
+export interface ClusterConnection extends Omit<RedisOptions, 'host' | 'port' | 'path' | 'sentinels'> { nodes: Array<string | { host: string, port?: number }> }
 
 /**
- * What a Redis store can be given: a URL, ioredis's connection options (with `url` too, as `@fastify/redis` takes them), an
- * ioredis client or Cluster, `{ client }`, or an app's `fastify.redis`. A client is never used itself: ours is made from its options.
+ * What a Redis store can be given: a URL, ioredis's connection options (with `url` too, as `@fastify/redis` takes them; or
+ * `{ sentinels, name }`), the nodes of a Cluster, an ioredis client or Cluster, `{ client }`, or an app's `fastify.redis`.
+ * A client is never used itself: ours is made from its options.
  */
-export type RedisConnection = string | (RedisOptions & { url?: string }) | Redis | Cluster | { client: Redis | Cluster } | { [namespace: string]: Redis }
+export type RedisConnection = string | (RedisOptions & { url?: string }) | ClusterConnection | Redis | Cluster | { client: Redis | Cluster } | { [namespace: string]: Redis }
 
-/** What turns a `RedisConnection` into connections of our own; `prefix` is the client's `keyPrefix`, which then stands in our keys. */
-export interface Connector { prefix: string, connect (override?: RedisOptions): Redis | Cluster }
+/** What turns a `RedisConnection` into connections of our own. */
+export interface Connector {
+  /** The client's `keyPrefix`, which then stands in our keys. */
+  prefix: string
+  /** Where it leads, for people; without user and password. */
+  place: string
+  /** A connection to where `key` is, and may be written. */
+  connect (key: string, override?: RedisOptions): Redis
+}
 
 /**
  * Our own way to use a connection, whatever the app's is. Nothing queues and nothing is sent twice behind our back; a silent
@@ -19,6 +31,7 @@ const own = {
   replyMapping: 'legacy',
   lazyConnect: true,
   connectTimeout: 2000,
+  disconnectTimeout: 100,
   socketTimeout: 2000,
   commandTimeout: 1500,
   maxRetriesPerRequest: 0,
@@ -27,7 +40,6 @@ const own = {
   enableAutoPipelining: false,
   autoResendUnfulfilledCommands: false,
   autoResubscribe: false,
-  failoverDetector: true,
   readOnly: false,
   stringNumbers: false,
   monitor: false,
@@ -35,33 +47,14 @@ const own = {
   scripts: undefined,
   himportFieldsets: undefined,
   retryStrategy: jittered,
-  sentinelRetryStrategy: jittered,
   reconnectOnError: (error: Error) => /\bREADONLY\b/.test(error.message) // a former primary
 } satisfies RedisOptions
 
-/** Milliseconds until the next attempt: doubling to a second, never the same for all processes, never giving up. */
-function jittered (attempt: number): number {
-  return Math.min(50 * 2 ** Math.min(attempt, 10), 1000) * (0.5 + Math.random() / 2)
-}
-
 /** Throws INVALID_OPTION when it is none of the forms above. */
 export function connectorOf (redis: RedisConnection): Connector {
-  if (isCluster(redis)) {
-    return {
-      prefix: redis.options.keyPrefix ?? '',
-      connect: () => redis.duplicate([], {
-        lazyConnect: true,
-        enableOfflineQueue: false,
-        enableAutoPipelining: false,
-        scaleReads: 'master',
-        keyPrefix: '',
-        clusterRetryStrategy: jittered,
-        redisOptions: { ...redis.options.redisOptions, ...own, ...{ retryStrategy: undefined, enableOfflineQueue: undefined } }
-      })
-    }
-  }
-  if (isClient(redis)) return standalone({ ...redis.options })
-  if (typeof redis === 'string') return standalone({ ...parsed(redis) })
+  if (isCluster(redis)) return clusterOf(redis)
+  if (isClient(redis)) return single({ ...redis.options })
+  if (typeof redis === 'string') return single(parsed(redis))
   if (typeof redis !== 'object' || redis === null) throw wrong()
   if ('client' in redis && (isClient(redis.client) || isCluster(redis.client))) return connectorOf(redis.client)
   const clients = Object.entries(redis).filter(([, value]) => isClient(value) || isCluster(value))
@@ -69,15 +62,51 @@ export function connectorOf (redis: RedisConnection): Connector {
   if (clients.length > 1) {
     throw new errors.INVALID_OPTION(`"redis" holds several clients; say which one, such as app.redis.${clients[0]![0]} (of ${clients.map(([name]) => name).join(', ')})`)
   }
+  if ('nodes' in redis) return cluster(redis as ClusterConnection)
   const { url, ...options } = redis as RedisOptions & { url?: string }
-  return standalone(url === undefined ? options : { ...parsed(url), ...options })
+  return single(url === undefined ? options : { ...parsed(url), ...options })
 }
 
-function standalone (options: RedisOptions): Connector {
+/** One server, or the primary that Sentinels tell. */
+function single (options: RedisOptions): Connector {
+  const { keyPrefix: prefix = '', sentinels, name, path, host, port } = options
+  if (sentinels == null) {
+    return { prefix, place: path ?? `${host ?? 'localhost'}:${port ?? 6379}`, connect: (_key, override) => new Redis({ ...options, ...own, ...override }) }
+  }
+  if (sentinels.length === 0 || name === undefined) throw new errors.INVALID_OPTION('"redis.sentinels" must be the addresses of your Sentinels, and "redis.name" the name they know the primary by')
+  const Connector = connectorTo(new SentinelGuide(options))
+  return { prefix, place: `the Sentinels of ${name}`, connect: (_key, override) => new Redis({ ...options, ...own, Connector, ...override }) }
+}
+
+function cluster ({ nodes, ...options }: ClusterConnection): Connector {
+  if (!Array.isArray(nodes) || nodes.length === 0) throw new errors.INVALID_OPTION('"redis.nodes" must list nodes of your Cluster, such as ["redis://10.0.0.1:6379", "redis://10.0.0.2:6379"]')
+  const given = nodes.map((node): RedisOptions => typeof node === 'string' ? parsed(node) : node)
+  const seeds = given.map(({ host = '127.0.0.1', port = 6379 }): Address => ({ host, port }))
+  // A user or password may also stand in a node's URL.
+  const { username, password, tls } = given[0]!
+  const all: RedisOptions = { username, password, tls, ...options, db: 0 }
   return {
     prefix: options.keyPrefix ?? '',
-    connect: (override) => new Redis({ ...options, ...own, ...override })
+    place: `the Cluster of ${seeds.map(({ host, port }) => `${host}:${port}`).join(', ')}`,
+    connect: (key, override) => {
+      const guide = new ClusterGuide(key, seeds, all)
+      const reconnectOnError = (error: Error) => guide.moved(error.message) || own.reconnectOnError(error)
+      return new Redis({ ...all, ...own, Connector: connectorTo(guide), reconnectOnError, ...override })
+    }
   }
+}
+
+/** Of an app's Cluster its nodes and how it reaches them. */
+function clusterOf (client: Cluster): Connector {
+  const { redisOptions, natMap, keyPrefix } = client.options
+  // ioredis keeps them private, and knows no other way to ask for them before it is connected.
+  const startup = Reflect.get(client, 'startupNodes') as Array<string | number | { host?: string, port?: number | string }>
+  const nodes = startup.map((node) => {
+    if (typeof node === 'number') return { host: '127.0.0.1', port: node }
+    if (typeof node === 'string') return node.includes('://') ? node : `redis://${node}`
+    return { ...node, host: node.host ?? '127.0.0.1', port: Number(node.port ?? 6379) }
+  })
+  return cluster({ ...redisOptions, natMap: natMap ?? undefined, keyPrefix, nodes })
 }
 
 /** A URL's own parts as options. The URL itself is never shown: it may hold a password. */
@@ -92,7 +121,7 @@ function parsed (url: string): RedisOptions {
 }
 
 function wrong () {
-  return new errors.INVALID_OPTION('"redis" must be a URL, the connection options of ioredis, an ioredis client or Cluster, or app.redis of @fastify/redis')
+  return new errors.INVALID_OPTION('"redis" must be a URL, the connection options of ioredis, { nodes } of a Cluster, an ioredis client or Cluster, or app.redis of @fastify/redis')
 }
 
 // By shape, because the app's ioredis may be another copy than ours.

@@ -1,4 +1,4 @@
-import type { Cluster, Redis } from 'ioredis'
+import type { Redis } from 'ioredis'
 import type { Change, Kind, Position, StoredDocument, StoreEvent } from './store.js'
 
 /** A log entry as Redis answers it: its id and, flat, the fields that `redis-scripts.ts` lists. */
@@ -22,7 +22,7 @@ export function changeOf ([id, fields]: Entry): Change | StoreEvent {
  * All documents of the hash, piece by piece, so that no piece keeps Redis or this process busy for long: the next piece is
  * under way while one is read, and pieces are cut to some 300 KB by the size of what came so far.
  */
-export async function loadAll (client: Redis | Cluster, hash: string) {
+export async function loadAll (client: Redis, hash: string) {
   const documents = new Map<string, StoredDocument>()
   const damaged = new Map<string, { kind: Kind, key: string }>()
   let count = 100

@@ -12,6 +12,9 @@ const meanings: Record<string, string> = {
   LOADING: 'Redis is still loading its data',
   BUSY: 'Redis is busy with a long script',
   CLUSTERDOWN: 'the Redis Cluster is down',
+  MOVED: 'another node of the Redis Cluster holds the flags now',
+  ASK: 'the flags are being moved to another node of the Redis Cluster',
+  TRYAGAIN: 'the flags are being moved to another node of the Redis Cluster',
   MASTERDOWN: 'this Redis replica has lost its primary'
 }
 const codes = new RegExp(`\\b(${Object.keys(meanings).join('|')}|WRONGTYPE)\\b`)
@@ -24,6 +27,11 @@ export function isReply (error: unknown): error is Error {
 /** True when there was no connection to send it on. */
 export function wasNotSent (error: unknown): boolean {
   return error instanceof Error && /^(Stream|Cluster) isn't (writeable|ready)/.test(error.message)
+}
+
+/** True when a node of a Cluster refused because our slot is, or is about to be, another one's. Nothing was applied. */
+export function wasElsewhere (error: unknown): boolean {
+  return isReply(error) && /^(MOVED|ASK|TRYAGAIN) /.test(error.message)
 }
 
 /** The typed error for what ioredis threw. Its message tells Redis's reason, never an argument, a password or a URL. */

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Cluster, Redis } from 'ioredis'
+import type { Redis } from 'ioredis'
 import { script } from './redis-scripts.js'
 import type { StoredDocument } from './store.js'
 
@@ -101,7 +101,7 @@ return 'noted'
 `)
 
 /** Writes documents to a key of their own, which forgets itself; piece by piece, so that no piece keeps Redis or this process busy. Resolves to how many. */
-export async function stage (client: Redis | Cluster, key: string, documents: Iterable<StoredDocument>): Promise<number> {
+export async function stage (client: Redis, key: string, documents: Iterable<StoredDocument>): Promise<number> {
   let count = 0
   let fields: string[] = []
   let size = 0

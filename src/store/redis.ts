@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
-import { Redis, type Cluster } from 'ioredis'
+import type { Redis } from 'ioredis'
 import { errors, type FlagsError } from '../errors.js'
 import { connectorOf, type Connector, type RedisConnection } from './redis-connection.js'
 import { changeOf, loadAll, positionOf, revisionOf, type Entry } from './redis-documents.js'
-import { isReply, reasonOf, storeError, wasNotSent } from './redis-errors.js'
+import { isReply, reasonOf, storeError, wasElsewhere, wasNotSent } from './redis-errors.js'
 import { leap, noteScript, resetScript, restorableScript, restoreScript, stage, stagingKey } from './redis-restore.js'
 import { historyScript, readScript, writeScript, type RedisScript } from './redis-scripts.js'
 import { resetEpoch, type Change, type History, type HistoryQuery, type Kind, type Position, type Reading, type RestorableStore, type StoredDocument, type StoreEvent, type Write, type Written } from './store.js'
@@ -29,12 +29,11 @@ const outcomeWithin = 1800
 /** Flags in Redis 6.2 or newer, or Valkey. */
 export class RedisStore implements RestorableStore {
   readonly #connector: Connector
-  readonly #client: Redis | Cluster
+  readonly #client: Redis
   readonly #keys: { base: string, documents: string, log: string, answers: string, channel: string }
   readonly #history: number
   readonly #warn: (message: string) => void
   readonly #warned = new Set<string>()
-  readonly #where: string
   readonly #opening: Promise<void>
   readonly #loaders = new Set<Redis>()
   #wake: (() => void) | undefined
@@ -53,8 +52,7 @@ export class RedisStore implements RestorableStore {
     this.#keys = { base, documents: `${base}:documents`, log: `${base}:log`, answers: `${base}:answer:`, channel: `${base}:changes` }
     this.#history = history
     this.#warn = warn
-    this.#client = this.#connector.connect()
-    this.#where = placeOf(this.#client)
+    this.#client = this.#connector.connect(this.#keys.documents)
     this.#client.on('error', (error: Error) => { this.#unreachable = error.message })
     this.#client.on('message', () => this.#wake?.())
     this.#client.on('ready', () => { this.#ready().catch(() => {}) })
@@ -100,7 +98,7 @@ export class RedisStore implements RestorableStore {
     const count = await stage(this.#client, staged, documents).catch((error) => { throw this.#failure(error) })
     const args = [epoch ?? '', revision, token ?? '', count, randomUUID(), JSON.stringify('restored'), leap, this.#keys.channel]
     const answer = await this.#ask(restoreScript, [this.#keys.documents, this.#keys.log, staged], args)
-    if (answer === 'incomplete') throw new errors.STORE_UNAVAILABLE(`what was to be put back is gone again from Redis at ${this.#where}`)
+    if (answer === 'incomplete') throw new errors.STORE_UNAVAILABLE(`what was to be put back is gone again from Redis at ${this.#connector.place}`)
     return answer === 'restored'
   }
 
@@ -151,10 +149,10 @@ export class RedisStore implements RestorableStore {
     const info = await this.#client.info()
     const version = /^redis_version:(\d+)\.(\d+)/m.exec(info)
     const tooOld = version !== null && (Number(version[1]) < 6 || (Number(version[1]) === 6 && Number(version[2]) < 2))
-    this.#unfit = tooOld ? new errors.STORE_UNAVAILABLE(`Redis at ${this.#where} is version ${version[1]}.${version[2]}; 6.2 or newer is needed`) : undefined
+    this.#unfit = tooOld ? new errors.STORE_UNAVAILABLE(`Redis at ${this.#connector.place} is version ${version[1]}.${version[2]}; 6.2 or newer is needed`) : undefined
     const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1]
     if (policy !== undefined && policy !== 'noeviction') {
-      this.#warnOnce(`Redis at ${this.#where} has maxmemory-policy ${policy}: once it is full it removes keys, flags among them, without a word; set it to noeviction`)
+      this.#warnOnce(`Redis at ${this.#connector.place} has maxmemory-policy ${policy}: once it is full it removes keys, flags among them, without a word; set it to noeviction`)
     }
   }
 
@@ -169,13 +167,9 @@ export class RedisStore implements RestorableStore {
 
   /** All documents, as they stand while they are read; read once `noted` says from where to go on. */
   async #load (noted?: Promise<unknown>): Promise<{ documents: StoredDocument[], damaged: Array<{ kind: Kind, key: string }> }> {
-    if (!(this.#client instanceof Redis)) {
-      await noted
-      return await loadAll(this.#client, this.#keys.documents).catch((error) => { throw this.#failure(error) })
-    }
-    // A connection that subscribes is cut off when 32 MB wait for it; so this takes one of its own. (A Cluster subscribes over one of its own anyway.)
+    // A connection that subscribes is cut off when 32 MB wait for it; so this takes one of its own.
     if (this.#closed) throw new errors.STORE_CLOSED()
-    const loader = this.#connector.connect({ retryStrategy: undefined }) as Redis
+    const loader = this.#connector.connect(this.#keys.documents, { retryStrategy: undefined })
     this.#loaders.add(loader)
     try {
       loader.on('error', (error: Error) => { this.#unreachable = error.message })
@@ -188,38 +182,44 @@ export class RedisStore implements RestorableStore {
     }
   }
 
-  /** Runs a script once. */
+  /** Runs a script once, unless the server refuses because another one has taken over: then again, there. */
   async #ask (script: RedisScript, keys: string[], args: Array<string | number>): Promise<unknown> {
     await this.#open()
-    try {
-      return await evaluate(this.#client, script, keys, args)
-    } catch (error) {
-      throw this.#failure(error)
-    }
+    const deadline = performance.now() + outcomeWithin
+    const run = () => evaluate(this.#client, script, keys, args)
+    return await run().catch((error) => {
+      if (!wasElsewhere(error)) throw this.#failure(error)
+      return this.#askAgain(run, deadline, error)
+    })
   }
 
   /** Runs a script that may safely run twice: without an answer it asks again, until there is one or STORE_UNKNOWN must be said. */
   async #askSurely (script: RedisScript, keys: string[], args: Array<string | number>): Promise<unknown> {
     await this.#open()
     const deadline = performance.now() + outcomeWithin
-    try {
-      return await evaluate(this.#client, script, keys, args)
-    } catch (error) {
-      if (isReply(error) || wasNotSent(error)) throw this.#failure(error)
-    }
-    let unanswered: unknown
+    const run = () => evaluate(this.#client, script, keys, args)
+    return await run().catch((error) => {
+      if (wasNotSent(error) || (isReply(error) && !wasElsewhere(error))) throw this.#failure(error)
+      return this.#askAgain(run, deadline, error, errors.STORE_UNKNOWN)
+    })
+  }
+
+  /** Goes on after a first error, over whatever connection comes up; past an attempt without answer only if given what to throw in the end. */
+  async #askAgain (run: () => Promise<unknown>, deadline: number, error: unknown, Unknown?: new (reason: string) => FlagsError): Promise<unknown> {
+    let refused = error
+    let unanswered = isReply(error) ? undefined : error
     while (!this.#closed && performance.now() < deadline) {
       try {
-        if (this.#client.status === 'ready') {
-          return await before(deadline, evaluate(this.#client, script, keys, args))
-        }
+        if (this.#client.status === 'ready') return await before(deadline, run())
       } catch (error) {
-        if (isReply(error)) throw this.#failure(error)
-        unanswered = error
+        if (isReply(error) ? !wasElsewhere(error) : Unknown === undefined && !wasNotSent(error)) throw this.#failure(error)
+        if (isReply(error)) refused = error
+        else if (!wasNotSent(error)) unanswered = error
       }
       await pause(20, undefined, { ref: false })
     }
-    throw this.#closed ? new errors.STORE_CLOSED() : new errors.STORE_UNKNOWN(reasonOf(unanswered, this.#where, this.#unreachable))
+    if (this.#closed || Unknown === undefined || unanswered === undefined) throw this.#failure(refused)
+    throw new Unknown(reasonOf(unanswered, this.#connector.place, this.#unreachable))
   }
 
   async #open (): Promise<void> {
@@ -229,11 +229,11 @@ export class RedisStore implements RestorableStore {
   }
 
   #failure (error: unknown): FlagsError {
-    return this.#closed ? new errors.STORE_CLOSED() : storeError(error, this.#where, this.#unreachable)
+    return this.#closed ? new errors.STORE_CLOSED() : storeError(error, this.#connector.place, this.#unreachable)
   }
 
   #damaged (): FlagsError {
-    return new errors.STORE_DAMAGED(`The hash ${this.#keys.documents} at Redis ${this.#where} has lost its @epoch, @revision or @token; restore it from a backup, or remove it to start anew`)
+    return new errors.STORE_DAMAGED(`The hash ${this.#keys.documents} at Redis ${this.#connector.place} has lost its @epoch, @revision or @token; restore it from a backup, or remove it to start anew`)
   }
 
   #warnOnce (message: string): void {
@@ -243,7 +243,7 @@ export class RedisStore implements RestorableStore {
   }
 }
 
-async function evaluate (client: Redis | Cluster, { lua, sha }: RedisScript, keys: string[], args: Array<string | number>): Promise<unknown> {
+async function evaluate (client: Redis, { lua, sha }: RedisScript, keys: string[], args: Array<string | number>): Promise<unknown> {
   try {
     return await client.evalsha(sha, keys.length, ...keys, ...args)
   } catch (error) {
@@ -259,7 +259,7 @@ async function before<T> (deadline: number, promise: Promise<T>): Promise<T> {
 }
 
 /** Ends a connection in whatever state it is, without waiting for a peer that may be silent. */
-async function hangUp (client: Redis | Cluster): Promise<void> {
+async function hangUp (client: Redis): Promise<void> {
   const idle = client.status === 'reconnecting' || client.status === 'end'
   const ended = new Promise<void>((resolve) => {
     const timer = setTimeout(resolve, idle ? 0 : 500)
@@ -269,13 +269,6 @@ async function hangUp (client: Redis | Cluster): Promise<void> {
     })
   })
   client.disconnect()
-  if (client instanceof Redis) client.stream?.destroy()
+  client.stream?.destroy()
   await ended
-}
-
-/** Where a connection leads, without user and password. */
-function placeOf (client: Redis | Cluster): string {
-  if (!(client instanceof Redis)) return 'its Cluster'
-  const { path, host, port, sentinels, name } = client.options
-  return path ?? (sentinels ? `the Sentinels of ${name}` : `${host}:${port}`)
 }

@@ -1,0 +1,61 @@
+import t, { type Test } from 'tap'
+import { storeContract } from '../../src/store/contract.js'
+import { RedisStore } from '../../src/store/redis.js'
+import { startLoad, type Figures } from '../helpers/load.js'
+import { binaries, startSentinels, synced, until, type Node, type Sentinels } from '../helpers/redis-nodes.js'
+import { emptyNamespace } from '../helpers/redis.js'
+import { requireOrSkip } from '../helpers/require.js'
+
+const installed = requireOrSkip(t, binaries.server && binaries.sentinel, 'redis-server with redis-sentinel', 'apt-get install redis-server redis-sentinel')
+
+const optionsOf = ({ sentinels, name }: Sentinels) => ({ sentinels: sentinels.map(({ port }) => ({ host: '127.0.0.1', port })), name })
+
+function told (t: Test, what: string, { unwritable, visible, silent, heard }: Figures): void {
+  t.comment(`${what}: no write for ${unwritable} ms; a change visible after ${visible} ms at most; silent for ${silent} ms, of which ${heard} ms after the Sentinels knew the next primary`)
+  t.ok(unwritable <= 8000, `${what}: writes are back within 8 s (${unwritable} ms)`)
+}
+
+t.test('row 9, behind Sentinels', { skip: !installed }, async (t) => {
+  const group = await startSentinels(t)
+  const { sentinels, servers, primary } = group
+
+  await t.test('everything that was opened is closed', async (t) => {
+    const nodes = [...sentinels, ...servers]
+    const connections = async () => (await Promise.all(nodes.map(({ client }) => client.client('LIST') as Promise<string>))).join('').split('\n').filter((line) => /addr=.*cmd=(?!replconf|psync)/.test(line) && !/name=sentinel-/.test(line)).length
+    const before = await connections()
+    const store = new RedisStore({ redis: optionsOf(group) })
+    await store.read()
+    t.ok(await connections() > before)
+    await store.close()
+    await until(async () => await connections() === before)
+  })
+
+  await t.test('the contract of all stores', async (t) => {
+    let places = 0
+    const { client } = await primary()
+    for (const { name, run } of storeContract(() => {
+      const namespace = `place-${places++}`
+      return {
+        open: ({ history }) => new RedisStore({ redis: optionsOf(group), namespace, history }),
+        empty: () => emptyNamespace(client, namespace)
+      }
+    })) await t.test(name, run)
+  })
+
+  await t.test('reads never stop while the primary is killed, frozen and replaced on purpose; writes are back within 8 s', async (t) => {
+    const { during, end } = await startLoad(t, optionsOf(group))
+    const replaced = (node: Node) => async () => await primary() !== node
+    const first = await primary()
+    told(t, 'a failover was asked for', await during(() => sentinels[1]!.client.call('SENTINEL', 'FAILOVER', group.name), replaced(first)))
+    await synced(await primary(), 2)
+
+    const killed = await primary()
+    told(t, 'the primary was killed', await during(() => killed.signal('SIGKILL'), replaced(killed)))
+    await synced(await primary(), 1)
+
+    const frozen = await primary()
+    told(t, 'the primary was frozen', await during(() => frozen.signal('SIGSTOP'), replaced(frozen)))
+    told(t, 'a Sentinel was killed and one frozen', await during(() => { sentinels[1]!.signal('SIGKILL'); sentinels[2]!.signal('SIGSTOP') }))
+    await end()
+  })
+})
