@@ -50,7 +50,7 @@ export async function startNode (t: Test, args: string[] = []): Promise<Node | u
 }
 
 /** Runs a program under a shell that waits for its own input to end, as it does when this process ends, and then kills it. */
-async function run (binary: string, args: string[]): Promise<{ pid: number, end (): Promise<void> }> {
+export async function run (binary: string, args: string[]): Promise<{ pid: number, end (): Promise<void> }> {
   const shell = spawn('/bin/sh', ['-c', '"$0" "$@" >/dev/null 2>&1 & echo $!; cat >/dev/null; kill -9 $!', binary, ...args], { stdio: ['pipe', 'pipe', 'ignore'] })
   shell.stdin.on('error', () => {})
   const exited = once(shell, 'exit')

@@ -1,23 +1,15 @@
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import type { Test } from 'tap'
+import { run, until, type Node as SingleNode } from './redis-node.js'
 import { onPath } from './redis-server.js'
 
-/** A process of Redis, to be killed, frozen and thawed. It ends with the test, or with this process. */
-export interface Node {
-  port: number
-  /** An ordinary connection, to ask and to command. */
-  client: Redis
-  signal (signal: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): void
-  /** Starts it again, with what it has on its disk. */
-  restart (): Promise<void>
-}
+/** A process of Redis or of a Sentinel, as in `redis-node.ts`. */
+export interface Node extends Omit<SingleNode, 'url'> { port: number }
 
 export interface Sentinels { sentinels: Node[], servers: Node[], name: string, primary (): Promise<Node> }
 export interface RedisCluster {
@@ -137,21 +129,6 @@ async function startNode (t: Test, binary: string, args: string[], config: strin
   }
 }
 
-/** Runs a program under a shell that waits for its own input to end, as it does when this process ends, and then kills it. */
-async function run (binary: string, args: string[]): Promise<{ pid: number, end (): Promise<void> }> {
-  const shell = spawn('/bin/sh', ['-c', '"$0" "$@" >/dev/null 2>&1 & echo $!; cat >/dev/null; kill -9 $!', binary, ...args], { stdio: ['pipe', 'pipe', 'ignore'] })
-  shell.stdin.on('error', () => {})
-  const exited = once(shell, 'exit')
-  const [pid] = await once(shell.stdout, 'data')
-  return {
-    pid: Number(pid),
-    async end () {
-      shell.stdin.end()
-      await exited
-    }
-  }
-}
-
 /** A port that is free, and so is the one 10,000 above it, which a Cluster's node takes too. */
 async function freePort (): Promise<number> {
   for (;;) {
@@ -162,13 +139,5 @@ async function freePort (): Promise<number> {
     const free = second !== undefined && await once(second, 'listening').then(() => true, () => false)
     for (const server of [first, second]) server?.close()
     if (free) return port
-  }
-}
-
-/** Waits for a condition, generously. */
-export async function until (ask: () => Promise<boolean> | boolean, within = 30_000): Promise<void> {
-  for (const end = Date.now() + within; !await ask();) {
-    if (Date.now() > end) throw new Error(`did not happen within ${within} ms: ${ask}`)
-    await pause(20)
   }
 }
