@@ -65,6 +65,7 @@ t.test('the context means the same in the query and in a body', async (t) => {
   for (const [query, context, cause] of cases) {
     t.match(await ask(app, `/flags/for-alice/evaluate?${query}`), { status: 200, cause }, `?${query}`)
     t.match(await ask(app, '/flags/for-alice/evaluate', post(context)), { status: 200, cause }, JSON.stringify(context))
+    t.match(await ask(app, '/flags/for-alice/evaluate', { method: 'POST', payload: context }), { status: 200, cause }, `flat: ${JSON.stringify(context)}`)
   }
   t.match(await ask(app, '/flags/for-alice/evaluate', { method: 'POST' }), { status: 200, cause: 'default' }, 'without a body nothing is said')
 })
@@ -118,7 +119,9 @@ t.test('a body is refused with every field at fault', async (t) => {
     t.equal(status, 400)
     return details.map(({ path }: { path: string }) => path)
   }
-  t.strictSame(await at({ user: 'alice', 'a/b~': 1 }), ['/user', '/a~1b~0'])
+  t.strictSame(await at({ context: {}, user: 'alice', 'a/b~': 1 }), ['/user', '/a~1b~0'])
+  t.strictSame(await at({ contxt: { user: 'alice' } }), ['/contxt'], 'a slip of the pen is no attribute')
+  t.strictSame(await at({ user: 7 }), ['/user'], 'the context by itself')
   t.strictSame(await at({ context: { user: 7, targetingKey: true, groups: 'beta', region: ['eu'] }, environment: 'a b' }), ['/environment', '/context/user', '/context/targetingKey', '/context/region', '/context/groups'])
   t.strictSame(await at({ context: [] }), ['/context'])
   t.strictSame(await at({ context: { groups: [1] } }), ['/context/groups'])

@@ -2,8 +2,9 @@ import { unescape } from 'node:querystring'
 import type { FastifyRequest } from 'fastify'
 import { errors, type ErrorDetail } from '../errors.js'
 import type { EvaluationContext } from '../model/context.js'
-import { pointer } from '../model/json.js'
+import { jsonTypeOf, pointer } from '../model/json.js'
 import { isKey } from '../model/key.js'
+import { didYouMean } from '../model/nearest.js'
 import { invalid } from './scope.js'
 
 /** Who a caller says is asking, and about which environment. */
@@ -62,26 +63,38 @@ function decodeParameter (text: string): string {
   return spaced.includes('%') ? unescape(spaced) : spaced
 }
 
-/** Reads a body such as `{ "context": { "targetingKey": "u1", "plan": "pro" }, "environment": "staging" }`; none at all is nothing said. */
+/**
+ * Reads a body that is the context itself, `{ "targetingKey": "u1", "plan": "pro" }`, or holds it: `{ "context": { … }, "environment": "staging" }`.
+ * No body at all is nothing said.
+ */
 export function readBody (body: unknown): Asking | undefined {
   if (body === undefined) return undefined
   const faults: ErrorDetail[] = []
-  const { context = {}, environment, ...others } = objectOr(body, () => faults.push({ path: '', message: 'must be an object such as { "context": { "targetingKey": "u1", "plan": "pro" } }' }))
-  for (const name of Object.keys(others).slice(0, 100)) {
-    faults.push({ path: pointer('', name), message: 'is not known here; what is known of who asks stands in "context", such as { "context": { "targetingKey": "u1", "plan": "pro" } }' })
+  const said = objectOr(body, () => faults.push({ path: '', message: 'must be an object such as { "context": { "targetingKey": "u1", "plan": "pro" } }' }))
+  const isHolder = Object.hasOwn(said, 'context')
+  const { context = {}, environment, ...others } = isHolder ? said : { ...said, context: withoutEnvironment(said) }
+  for (const [name, value] of Object.entries(others).slice(0, 100)) {
+    // Beside each other attributes may have any name, but an object's that looks like "context" is a slip of the pen.
+    const hint = didYouMean(name, ['context', 'environment'])
+    if (isHolder || (hint !== '' && jsonTypeOf(value) === 'object')) faults.push({ path: pointer('', name), message: `is not known here${hint}; what is known of who asks stands in "context", such as { "context": { "targetingKey": "u1", "plan": "pro" } }` })
   }
   if (environment !== undefined && !isKey(environment)) faults.push({ path: '/environment', message: 'must be the name of an environment; leave it out for the one this server answers for' })
+  const place = isHolder ? '/context' : ''
   const { user, targetingKey, groups, region, ...attributes } = objectOr(context, () => faults.push({ path: '/context', message: 'must be an object such as { "targetingKey": "u1", "plan": "pro" }' }))
   for (const [name, value] of Object.entries({ user, targetingKey, region })) {
-    if (!isMissing(value) && !isShortText(value)) faults.push({ path: `/context/${name}`, message: 'must be a text of at most 1,000 characters, in quotes' })
+    if (!isMissing(value) && !isShortText(value)) faults.push({ path: `${place}/${name}`, message: 'must be a text of at most 1,000 characters, in quotes' })
   }
-  if (!isMissing(groups) && !(Array.isArray(groups) && groups.every(isShortText))) faults.push({ path: '/context/groups', message: 'must be a list of texts such as ["beta", "staff"]' })
+  if (!isMissing(groups) && !(Array.isArray(groups) && groups.every(isShortText))) faults.push({ path: `${place}/groups`, message: 'must be a list of texts such as ["beta", "staff"]' })
   if (faults.length > 0) throw invalid('body', faults)
   return {
     identity: identify(user as string, targetingKey as string, groups as string[], region as string),
     attributes: Object.keys(attributes).length === 0 ? undefined : Object.assign(Object.create(null) as EvaluationContext, attributes),
     environment: environment as string | undefined
   }
+}
+
+function withoutEnvironment ({ environment, ...context }: Record<string, unknown>): Record<string, unknown> {
+  return context
 }
 
 function objectOr (value: unknown, refuse: () => void): Record<string, unknown> {
