@@ -17,7 +17,7 @@ export interface Guide {
  * How ioredis is told where to connect: it asks the guide before each connection, so that one client, with all that a
  * store expects of it, follows a failover or a moved slot by reconnecting.
  */
-export function connectorTo (guide: Guide) {
+export function connectorTo (guide: Guide): new (options: unknown) => AbstractConnector {
   return class extends PrimaryConnector {
     constructor (options: unknown) {
       super(guide, options as RedisOptions)
