@@ -2,7 +2,7 @@
 import { isFlagsError } from '../errors.js'
 import { nearest } from '../model/nearest.js'
 import { StartError, UsageError } from './failures.js'
-import { help, serveHelp, version } from './help.js'
+import { help, resetHelp, serveHelp, version } from './help.js'
 import { readSettings } from './settings.js'
 
 // Ends with 2 when what was typed or set is wrong, with 1 when it could not be done.
@@ -21,6 +21,10 @@ async function run ([command, ...rest]: string[]): Promise<void> {
       if (rest.includes('--help') || rest.includes('-h')) process.stdout.write(serveHelp())
       else await start(rest)
       return
+    case 'reset':
+      if (rest.includes('--help') || rest.includes('-h')) process.stdout.write(resetHelp())
+      else process.stdout.write(await erase(rest) + '\n')
+      return
     case '--help': case '-h': case 'help':
       process.stdout.write(rest[0] === 'serve' ? serveHelp() : help)
       return
@@ -30,10 +34,15 @@ async function run ([command, ...rest]: string[]): Promise<void> {
     case undefined:
       throw new UsageError('say what to do, such as: fastify-flags serve')
     default: {
-      const meant = nearest(command, ['serve', 'help', '--version'])
-      throw new UsageError(`there is no command "${command}"${meant === undefined ? '; there is serve' : `; did you mean ${meant}?`}`)
+      const meant = nearest(command, ['serve', 'reset', 'help', '--version'])
+      throw new UsageError(`there is no command "${command}"${meant === undefined ? '; there are serve and reset' : `; did you mean ${meant}?`}`)
     }
   }
+}
+
+async function erase (argv: string[]): Promise<string> {
+  const { reset } = await import('./reset.js')
+  return await reset(argv, process.env)
 }
 
 async function start (argv: string[]): Promise<void> {

@@ -1,18 +1,32 @@
 import { readFileSync } from 'node:fs'
-import { serveOptions, tokenVariables } from './settings.js'
+import type { Option } from './options.js'
+import { resetOptions, serveOptions, tokenVariables } from './settings.js'
 
 export const help = `fastify-flags: feature flags for Fastify, and for every other stack over HTTP
 
   fastify-flags serve [options]    answer flags over HTTP
   fastify-flags serve --help       its options, and the variables that stand in for them
+  fastify-flags reset --redis URL  remove all flags of a Redis, for good
   fastify-flags --version
 
 To try it:  fastify-flags serve --dev
 `
 
+export function resetHelp (): string {
+  return `fastify-flags reset [options]: removes all flags, segments and their history of a Redis, for every process that serves
+them. No process puts anything back afterwards, and versions go on where they stood.
+
+Options (in brackets the variables that stand in for them; an option goes before a variable):
+${described(resetOptions).join('')}`
+}
+
+function described (options: Readonly<Record<string, Option>>): string[] {
+  return Object.entries(options).map(([name, { value, env, help }]) =>
+    entry(`--${name}${value === undefined ? '' : ` ${value}`}`, env.length === 0 ? help : `${help} [${env.join(', ')}]`))
+}
+
 export function serveHelp (): string {
-  const options = Object.entries<{ value?: string, env: readonly string[], help: string }>(serveOptions).map(([name, { value, env, help }]) =>
-    entry(`--${name}${value === undefined ? '' : ` ${value}`}`, `${help} [${env.join(', ')}]`))
+  const options = described(serveOptions)
   return `fastify-flags serve [options]: answers flags over HTTP until it is told to end
 
   ${'GET /flags/KEY/evaluate?user=U'.padEnd(34)}one flag for one user; more parameters are attributes: &groups=a,b&region=eu&plan=pro

@@ -23,6 +23,12 @@ export const serveOptions = {
   dev: { env: ['FLAGS_DEV'], help: 'for trying things on this machine: makes an admin token and prints it' }
 } as const satisfies Record<string, Option>
 
+export const resetOptions = {
+  redis: { value: 'URL', env: ['FLAGS_REDIS', 'REDIS_URL'], help: 'the Redis that keeps the flags' },
+  namespace: { value: 'NAME', env: ['FLAGS_NAMESPACE'], help: 'which set of flags there (default flags)' },
+  yes: { env: [], help: 'that this is meant' }
+} as const satisfies Record<string, Option>
+
 /** Secrets stand in the environment only: every user of a machine can read its command lines. */
 export const tokenVariables = {
   FLAGS_ADMIN_TOKENS: 'who may change flags (without it the admin routes are off)',

@@ -1,22 +1,28 @@
 import { randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import { script } from './redis-scripts.js'
-import type { StoredDocument } from './store.js'
+import type { Position, StoredDocument } from './store.js'
 
 /*
  * After a restoration the token is "restored-<revision of what was put back>-<random>", which the next ordinary write
- * replaces: so the token itself says whether, and from where on, another may still put back more.
+ * replaces: so the token itself says whether, and from where on, another may still put back more. Who is at such a token
+ * holds no more than that revision, whatever its own has become.
  */
 
 /** How far above the revision put back versions go on, so that none is used again that was lost with the store. */
-export const leap = 1000
+const leap = 1000
 /** Seconds until what a dead process was putting back is forgotten. */
 const staged = 30
+
+/** Of what revision a position's documents are, and with which version to go on after they were put back. */
+export function sourceOf ({ revision, token }: Position): { source: number, next: number } {
+  return { source: Number(/^restored-(\d+)-/.exec(token ?? '')?.[1] ?? revision), next: revision + leap }
+}
 
 /** Whether something may be put back. */
 export const restorableScript = script(`
 -- KEYS: 1 documents
--- ARGV: 1 revision to put back
+-- ARGV: 1 revision of what is to be put back
 -- Returns: 1 or 0
 local epoch, token = unpack(redis.call('HMGET', KEYS[1], '@epoch', '@token'))
 if not epoch then return redis.call('HLEN', KEYS[1]) == 0 and 1 or 0 end
@@ -28,7 +34,7 @@ return from and tonumber(from) < tonumber(ARGV[1]) and 1 or 0
 export const restoreScript = script(`
 -- KEYS: 1 documents, 2 log, 3 staged documents
 -- ARGV: 1 epoch, 2 revision and 3 token of what is put back, 4 how many documents, 5 random part of the new token,
---       6 actor as JSON, 7 leap, 8 channel
+--       6 actor as JSON, 7 lowest version to go on with, 8 channel
 -- Returns: 'restored', 'refused' (something else is there) or 'incomplete' (what was staged is gone in part)
 local epoch, revision, token = unpack(redis.call('HMGET', KEYS[1], '@epoch', '@revision', '@token'))
 local from = string.match(token or '', '^restored%-(%d+)%-')
@@ -43,12 +49,12 @@ if redis.call('HLEN', KEYS[3]) ~= tonumber(ARGV[4]) then
 end
 
 -- A log that leads to what is put back is kept; any other is of another history.
-local highest = math.max(tonumber(ARGV[2]), tonumber(revision or '0') or 0)
+local version = math.max(tonumber(ARGV[7]), (tonumber(revision or '0') or 0) + 1)
 local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
-if last then highest = math.max(highest, tonumber(string.match(last[1], '^%d+'))) end
+if last then version = math.max(version, tonumber(string.match(last[1], '^%d+')) + 1) end
+version = string.format('%.0f', version)
 if last and last[2][4] ~= ARGV[3] then redis.call('DEL', KEYS[2]) end
 
-local version = string.format('%.0f', highest + tonumber(ARGV[7]))
 local now = redis.call('TIME')
 local ms = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000))
 local to = 'restored-' .. ARGV[2] .. '-' .. ARGV[5]

@@ -103,7 +103,9 @@ else
   if not first then return say('reload') end
   if first[2][2] ~= ARGV[3] then
     local restored = first[2][8] == 'restored' and first[2][6] == 'store' and tonumber(string.match(first[2][14], '%d+'))
-    return say(restored and tonumber(ARGV[2]) >= restored and 'lost' or 'reload')
+    if not restored then return say('reload') end
+    local held = tonumber(string.match(ARGV[3], '^restored%-(%d+)%-'))
+    return say((held or tonumber(ARGV[2])) > restored - (held and 0 or 1) and 'lost' or 'reload')
   end
   mine = { '0-0' }
 end

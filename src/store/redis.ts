@@ -5,7 +5,7 @@ import { errors, type FlagsError } from '../errors.js'
 import { connectorOf, type Connector, type RedisConnection } from './redis-connection.js'
 import { changeOf, loadAll, positionOf, revisionOf, type Entry } from './redis-documents.js'
 import { isReply, reasonOf, storeError, wasElsewhere, wasNotSent } from './redis-errors.js'
-import { leap, noteScript, resetScript, restorableScript, restoreScript, stage, stagingKey } from './redis-restore.js'
+import { noteScript, resetScript, restorableScript, restoreScript, sourceOf, stage, stagingKey } from './redis-restore.js'
 import { historyScript, readScript, writeScript, type RedisScript } from './redis-scripts.js'
 import { resetEpoch, type Change, type History, type HistoryQuery, type Kind, type Position, type Reading, type RestorableStore, type StoredDocument, type StoreEvent, type Write, type Written } from './store.js'
 
@@ -92,11 +92,15 @@ export class RedisStore implements RestorableStore {
     return { version: Number(version), time: Number(ms) }
   }
 
-  async restore ({ epoch, revision, token }: Position, documents: Iterable<StoredDocument>): Promise<boolean> {
-    if (await this.#ask(restorableScript, [this.#keys.documents], [revision]) !== 1) return false
+  async restore (position: Position, documents: Iterable<StoredDocument>): Promise<boolean> {
+    const { source, next } = sourceOf(position)
+    if (await this.#ask(restorableScript, [this.#keys.documents], [source]) !== 1) return false
     const staged = stagingKey(this.#keys.base)
-    const count = await stage(this.#client, staged, documents).catch((error) => { throw this.#failure(error) })
-    const args = [epoch ?? '', revision, token ?? '', count, randomUUID(), JSON.stringify('restored'), leap, this.#keys.channel]
+    const count = await stage(this.#client, staged, documents).catch((error) => {
+      this.#client.unlink(staged).catch(() => {}) // it would also forget itself
+      throw this.#failure(error)
+    })
+    const args = [position.epoch ?? '', source, position.token ?? '', count, randomUUID(), JSON.stringify('restored'), next, this.#keys.channel]
     const answer = await this.#ask(restoreScript, [this.#keys.documents, this.#keys.log, staged], args)
     if (answer === 'incomplete') throw new errors.STORE_UNAVAILABLE(`what was to be put back is gone again from Redis at ${this.#connector.place}`)
     return answer === 'restored'
