@@ -24,7 +24,7 @@ export type { Segment } from './model/segment.js'
 export { errors, isFlagsError, type ErrorDetail, type FlagsError } from './errors.js'
 
 // Stores
-export type { Change, History, HistoryQuery, Kind, Position, Reading, Store, StoredDocument, Write, Written } from './store/store.js'
+export type { Change, History, HistoryQuery, Kind, Position, Reading, RestorableStore, Store, StoredDocument, StoreEvent, Write, Written } from './store/store.js'
 export { FileStore, type FileStoreOptions } from './store/file.js'
 export { Memory, MemoryStore } from './store/memory.js'
 export { RedisStore, type RedisStoreOptions } from './store/redis.js'

@@ -45,6 +45,7 @@ export class SnapshotFile {
     if (sha256 !== createHash('sha256').update(body).digest('hex')) throw new Error('it is damaged, its checksum is wrong')
     const rest = pace()
     const lines = body.split('\n')
+    if (count !== lines.length - 2) throw new Error('it is damaged, its end is wrong')
     const { 'fastify-flags': what, format, namespace, time, writtenAt, ...position } = parse<Head>(lines[0]!)
     if (what !== 'snapshot' || format !== 1) throw new Error('it was written by another version of fastify-flags')
     if (namespace !== this.#namespace) throw new Error(`it is of the namespace ${namespace}, not ${this.#namespace}`)
