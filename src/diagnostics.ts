@@ -8,7 +8,7 @@ import type { EvaluationContext } from './model/context.js'
  * give the evaluation context by reference: it may hold personal data, so what a subscriber logs of it is its own choice.
  */
 
-/** An `EvaluationMessage` for each `isEnabled`, `getVariant`, `getValue` and `getDetails`; none for `getAll` and `explain`. */
+/** An `EvaluationMessage` for each `isEnabled`, `getVariant`, `getValue` and `getDetails` of a flag that is there; none for `getAll` and `explain`. */
 export const evaluations = channel('fastify-flags:evaluation')
 /** An `ExposureMessage` when a user is shown a variant: `expose(key)`, or `getValue` with `expose`. */
 export const exposures = channel('fastify-flags:exposure')

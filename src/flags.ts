@@ -133,7 +133,9 @@ export class Flags implements Subject {
     if (variant !== undefined && reason !== 'ERROR' && exposures.hasSubscribers) exposures.publish(new ExposureMessage(this, key, variant, reason, flagMetadata))
   }
 
+  /** Of flags that are there only: keys that callers make up must fill nobody's memory and no label. */
   #tell (key: string, details: ResolutionDetails): void {
+    if (details.errorCode === 'FLAG_NOT_FOUND' || details.errorCode === 'PROVIDER_NOT_READY') return
     evaluations.publish(new EvaluationMessage(this, key, details))
   }
 

@@ -44,7 +44,6 @@ t.test('each answer is told with its variant, reason, metadata and context', asy
     ['size', 10, 'large', 'STATIC', undefined],
     ['size', 10, 'large', 'STATIC', undefined],
     ['size', 'text', undefined, 'ERROR', 'TYPE_MISMATCH'],
-    ['nothing', true, undefined, 'ERROR', 'FLAG_NOT_FOUND'],
     ['broken', 5, undefined, 'ERROR', 'GENERAL']
   ])
   t.match(messages[0], { environment: 'production', flagMetadata: { cause: 'default', ticket: 'PAY-12', version: Number } })
