@@ -37,7 +37,7 @@ t.test('each form of store and redis is understood', async (t) => {
   t.equal((checkOptions({ store: odd }).store as { store?: unknown }).store, odd)
   t.same(checkOptions({ store: 'memory' }).store, { kind: 'memory', given: true })
   t.same(checkOptions({ store: { file: 'flags.json' } }).store, { kind: 'file', file: 'flags.json' })
-  for (const redis of ['rediss://localhost', { url: 'redis://localhost', db: 2 }, { host: 'cache', port: 6380 }, client as unknown as Redis, { client: client as unknown as Redis }]) {
+  for (const redis of ['rediss://localhost', { url: 'redis://localhost', db: 2 }, { host: 'cache', port: 6380 }, { sentinels: [{ host: 'a', port: 26379 }], name: 'mymaster' }, { nodes: ['redis://a:6379', { host: 'b', port: 6379 }], password: 's3cret' }, client as unknown as Redis, { client: client as unknown as Redis }]) {
     t.same(checkOptions({ redis }).store, { kind: 'redis', redis })
   }
 })
@@ -73,6 +73,11 @@ t.test('a wrong option is refused with what was given and what is allowed', asyn
     [{ redis: 'localhost:6379' }, /the text given is no URL that begins with redis/],
     [{ redis: { url: 'http://localhost' } }, /redis\.url is no URL/],
     [{ redis: { client: {} } }, /redis\.client is no ioredis client/],
+    [{ redis: { sentinels: [], name: 'mymaster' } }, /redis\.sentinels must be a list/],
+    [{ redis: { sentinels: [{ host: 'a', port: 26379 }] } }, /redis\.name the name/],
+    [{ redis: { nodes: [] } }, /redis\.nodes must list nodes/],
+    [{ redis: { nodes: ['a:6379'] } }, /redis\.nodes must list nodes/],
+    [{ redis: { nodes: ['redis://a'], redisOptions: { password: 's3cret' } } }, /stands beside redis\.nodes/],
     [{ redis: { url: undefined } }, /redis\.url is undefined; is the environment variable set/],
     [{ redis: { client, closeClient: true } }, /closeClient means nothing here/],
     [{ redis: { url: 'redis://localhost', namespace: 'cache' } }, /names a client of @fastify\/redis/],

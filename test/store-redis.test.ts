@@ -298,6 +298,7 @@ t.test('whatever leads to Redis is taken, and a given client is neither used nor
   await client.unlink(await client.keys(`tenant:{${namespace}}*`))
   for (const [redis, message] of [
     ['localhost:6379 pa55', /URL such as/], ['http://localhost', /URL such as/], [7, /must be a URL/], [null, /must be a URL/],
+    [{ nodes: [] }, /"redis\.nodes" must list/], [{ sentinels: [], name: 'a' }, /"redis\.sentinels" must be/], [{ sentinels: [{ port: 1 }] }, /"redis\.name"/],
     [{ one: client, two: client }, /app\.redis\.one \(of one, two\)/]
   ] as Array<[never, RegExp]>) {
     t.throws(() => new RedisStore({ redis, namespace }), { code: 'FST_FLAGS_INVALID_OPTION', message })

@@ -1,6 +1,7 @@
 import { Redis, type Cluster, type RedisOptions } from 'ioredis'
 import { errors } from '../errors.js'
-import { ClusterGuide, connectorTo, jittered, SentinelGuide, type Address } from './redis-primary.js'
+import { ClusterGuide, SentinelGuide } from './redis-guides.js'
+import { connectorTo, jittered, type Address } from './redis-primary.js'
 
 /** A Cluster: some of its nodes, as URLs or addresses, and beside them what ioredis takes for each (`username`, `password`, `tls`, `natMap` …). */
 export interface ClusterConnection extends Omit<RedisOptions, 'host' | 'port' | 'path' | 'sentinels'> { nodes: Array<string | { host: string, port?: number }> }

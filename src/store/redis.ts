@@ -58,7 +58,7 @@ export class RedisStore implements RestorableStore {
     this.#client.on('ready', () => { this.#ready().catch(() => {}) })
     // Whoever asks at once waits for the first attempt to connect; later a lost connection is an error at once.
     this.#opening = new Promise((resolve) => {
-      for (const event of ['ready', 'close', 'end']) this.#client.once(event, resolve)
+      for (const event of ['ready', 'error', 'close', 'end']) this.#client.once(event, resolve)
       setTimeout(resolve, openingWithin).unref()
     })
     this.#client.connect().catch(() => {})

@@ -1,7 +1,8 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { Cluster } from 'ioredis'
 import t, { type Test } from 'tap'
 import { storeContract } from '../../src/store/contract.js'
-import { slotOf } from '../../src/store/redis-primary.js'
+import { slotOf } from '../../src/store/redis-guides.js'
 import { RedisStore } from '../../src/store/redis.js'
 import { startLoad, type Figures } from '../helpers/load.js'
 import { until } from '../helpers/redis-node.js'
@@ -59,6 +60,26 @@ t.test('row 10, on a Cluster of three owners and three replicas', { skip: !insta
     })) await t.test(name, run)
   })
 
+  await t.test('a password may stand in a node\'s URL, beside the nodes, or in the app\'s Cluster', async (t) => {
+    const password = async (password: string) => { for (const { client } of nodes) await client.config('SET', 'masterauth', password, 'requirepass', password) }
+    await password('s3cret')
+    t.teardown(() => password(''))
+    const [{ port }, ...others] = nodes as [Node, ...Node[]]
+    const app = new Cluster([`redis://127.0.0.1:${port}`], { lazyConnect: true, redisOptions: { password: 's3cret' } })
+    t.teardown(() => app.disconnect())
+    const ways = [{ nodes: [`redis://:s3cret@127.0.0.1:${port}`] }, { nodes: others.map(({ port }) => ({ host: '127.0.0.1', port })), password: 's3cret' }, app]
+    for (const redis of ways) {
+      const store = new RedisStore({ redis, namespace: 'passwords' })
+      t.equal((await store.read()).position.revision, 0)
+      await store.close()
+    }
+    const stranger = new RedisStore({ redis: { nodes: [`redis://:wr0ng@127.0.0.1:${port}`] } })
+    const error = await stranger.read().catch((error) => error)
+    t.match(error, { code: 'FST_FLAGS_STORE_UNAVAILABLE', message: /WRONGPASS/ })
+    t.notMatch(error.message, /wr0ng/)
+    await stranger.close()
+  })
+
   await t.test('reads never stop while nodes are killed and frozen and the slot moves; writes are back within 8 s, changes within 3 s', async (t) => {
     const { during, end } = await startLoad(t, { nodes: urlsOf(cluster) })
 
@@ -80,13 +101,15 @@ t.test('row 10, on a Cluster of three owners and three replicas', { skip: !insta
     await others[0]!.restart()
     await healthy()
 
-    told(t, 'the slot was moved', await during(() => moveSlot(cluster, nodes)))
+    told(t, 'the slot was moved', await during(() => moveSlot(cluster)))
+    told(t, 'the slot was moved, in a second', await during(() => moveSlot(cluster, 1000)))
     await end()
   })
 })
 
-/** As `redis-cli --cluster reshard` does it, to another owner. */
-async function moveSlot (cluster: RedisCluster, nodes: Node[]): Promise<void> {
+/** As `redis-cli --cluster reshard` does it, to another owner; `slowly` is how long other keys of the slot would take. */
+async function moveSlot (cluster: RedisCluster, slowly = 0): Promise<void> {
+  const { nodes } = cluster
   const slot = await cluster.slotOf(key)
   const from = await cluster.ownerOf(key)
   const roles = await Promise.all(nodes.map(async (node) => ({ node, role: (await node.client.role() as [string])[0] })))
@@ -94,6 +117,7 @@ async function moveSlot (cluster: RedisCluster, nodes: Node[]): Promise<void> {
   const [fromId, toId] = await Promise.all([from, to].map(({ client }) => client.cluster('MYID') as Promise<string>))
   await to.client.cluster('SETSLOT', slot, 'IMPORTING', fromId!)
   await from.client.cluster('SETSLOT', slot, 'MIGRATING', toId!)
+  await pause(slowly)
   for (;;) {
     const keys = await from.client.cluster('GETKEYSINSLOT', slot, 10) as string[]
     if (keys.length === 0) break

@@ -59,4 +59,16 @@ t.test('row 9, behind Sentinels', { skip: !installed }, async (t) => {
     told(t, 'a Sentinel was killed and one frozen', await during(() => { sentinels[1]!.signal('SIGKILL'); sentinels[2]!.signal('SIGSTOP') }))
     await end()
   })
+
+  await t.test('without a word from any Sentinel a call is refused, closing takes no time, and it comes up with the first of them', async (t) => {
+    sentinels[0]!.signal('SIGSTOP')
+    const [store, other] = [new RedisStore({ redis: optionsOf(group) }), new RedisStore({ redis: optionsOf(group) })]
+    t.teardown(() => store.close())
+    await t.rejects(store.read(), { code: 'FST_FLAGS_STORE_UNAVAILABLE', message: /the Sentinels of flags-primary/ })
+    const before = performance.now()
+    await other.close()
+    t.ok(performance.now() - before < 1000)
+    sentinels[0]!.signal('SIGCONT')
+    await until(() => store.read().then(() => true, () => false))
+  })
 })
