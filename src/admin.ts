@@ -1,6 +1,6 @@
 import { invalidDocument } from './admin/accept.js'
 import type { StoredFlag, StoredSegment } from './admin/documents.js'
-import { changesOf, historyOf, type ChangeRecord, type Changes, type ChangesQuery, type FlagHistory, type HistoryRange } from './admin/history.js'
+import { changesOf, historyOf, versionOf, type ChangeRecord, type Changes, type ChangesQuery, type FlagHistory, type HistoryRange } from './admin/history.js'
 import { pageOf, type PageOptions } from './admin/page.js'
 import { patchFlag, type FlagPatch } from './admin/patch.js'
 import { changeTargets, switchFlag, type TargetsChange } from './admin/settings.js'
@@ -123,8 +123,12 @@ export class Admin {
   /** A flag's versions, the newest first, also of one that was deleted. */
   async history (key: string, range: HistoryRange = {}): Promise<FlagHistory> {
     const history = await historyOf(this.#replica.store, key, range)
-    if (history.history.length === 0 && range.before === undefined && this.#replica.snapshot.flag(key) === undefined) throw new errors.FLAG_NOT_FOUND(key)
-    return history
+    if (history.history.length > 0) return history
+    const entry = this.#replica.snapshot.flag(key)
+    if (entry === undefined && range.before === undefined) throw new errors.FLAG_NOT_FOUND(key)
+    // The log was trimmed, or lost and begun anew: what there is of the flag is still one of its versions.
+    const kept = entry !== undefined && entry.provenance.version < Math.min(range.before ?? Infinity, history.beginsAt || Infinity)
+    return kept ? { ...history, history: [versionOf(entry)] } : history
   }
 
   /** What was changed by whom: the newest first, or with `after` what came after that version, the oldest first. */

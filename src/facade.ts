@@ -39,7 +39,7 @@ export class FastifyFlags {
     return this.#replica.revision
   }
 
-  /** When the store last confirmed what is served: epoch milliseconds of this machine's clock, null before the first load. */
+  /** When the store last confirmed what is served: epoch milliseconds of this machine's clock, null while that is nothing or `bootstrap`. */
   get lastSyncedAt (): number | null {
     return this.#replica.lastSyncedAt
   }

@@ -1,13 +1,13 @@
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Acknowledgements } from './replica/acknowledged.js'
 import { CarefulEmitter } from './replica/careful-emitter.js'
-import { bootstrapped, followed, heldDocuments, loaded, type Bootstrap, type Known, type Touched } from './replica/documents.js'
+import { bootstrapped, followed, loaded, type Bootstrap, type Known, type Touched } from './replica/documents.js'
+import { Losses, type Moment } from './replica/losses.js'
 import type { Left } from './replica/snapshot-file.js'
 import { Turns } from './replica/turns.js'
 import { errors, isFlagsError, textOf, type FlagsError } from './errors.js'
 import type { Snapshot } from './evaluation/snapshot.js'
-import { isRestorable, resetEpoch, type Kind, type Position, type Reading, type Store, type Write, type Written } from './store/store.js'
+import { resetEpoch, type Kind, type Position, type Reading, type Store, type Write, type Written } from './store/store.js'
 
 /** NOT_READY: nothing loaded yet. READY: in sync. STALE: serving what was last known, or `bootstrap`. */
 export type Status = 'NOT_READY' | 'READY' | 'STALE'
@@ -40,18 +40,6 @@ export interface ReplicaEvents {
 /** How long `sync` waits for the store's answer; milliseconds. */
 const syncPatience = 1500
 
-/** How recently what is put back into an emptied store must have been in sync with it; milliseconds. */
-const restorableFor = 600_000
-
-/** At most how long one waits before it puts something back, so that not all do it at once; milliseconds. */
-const restoreWithin = 200
-
-/** How long writes that were lost are the problem, unless there is a newer one; milliseconds. */
-const regretFor = 3_600_000
-
-/** How many lost writes a message names. */
-const mostNamed = 20
-
 /** How many different problems `report` remembers, so that texts made of user input cannot fill the memory or the log. */
 const maxReported = 100
 
@@ -63,12 +51,9 @@ export class Replica extends CarefulEmitter<ReplicaEvents> {
   #known: Known
   #status: Status
   #failure: FlagsError | null = null
-  readonly #acknowledged = new Acknowledgements()
-  #unreckoned = false
-  #regret: { error: FlagsError, until: number } | undefined
-  readonly #restores: boolean
+  readonly #losses: Losses
   readonly #left: Left | undefined
-  #syncedAt: { wall: number, monotonic: number } | null = null
+  #syncedAt: Moment | null = null
   /** What to add to `performance.now()` for the store's clock. It is monotonic: a leap of this machine's clock moves no rollout. */
   #clock = Date.now() - performance.now()
   #poll: NodeJS.Timeout | undefined
@@ -83,7 +68,7 @@ export class Replica extends CarefulEmitter<ReplicaEvents> {
     this.store = store
     this.#staleAfter = staleAfter
     this.#pollInterval = pollInterval
-    this.#restores = restores
+    this.#losses = new Losses(store, restores)
     this.#left = left
     this.#known = left?.known ?? bootstrapped(bootstrap)
     this.#status = bootstrap === undefined && left === undefined ? 'NOT_READY' : 'STALE'
@@ -121,8 +106,7 @@ export class Replica extends CarefulEmitter<ReplicaEvents> {
   /** What is wrong now: the last failure to read the store, a document that cannot be read, or for an hour writes that the store lost. Null when all is well. */
   get problem (): FlagsError | null {
     const [damage] = this.#known.damage.values()
-    const regret = this.#regret !== undefined && performance.now() < this.#regret.until ? this.#regret.error : null
-    return this.#failure ?? damage?.error ?? regret
+    return this.#failure ?? damage?.error ?? this.#losses.problem
   }
 
   /** The version in the store of a document that cannot be read (null: not even that can), undefined when it can be. */
@@ -140,7 +124,7 @@ export class Replica extends CarefulEmitter<ReplicaEvents> {
   /** Writes to the store, and remembers what it acknowledged, should it lose that. */
   async write (write: Write): Promise<Written> {
     const written = await this.store.write(write)
-    this.#acknowledged.add(write, written)
+    this.#losses.note(write, written)
     return written
   }
 
@@ -208,7 +192,6 @@ export class Replica extends CarefulEmitter<ReplicaEvents> {
     const touched: Touched = { flag: new Set(), segment: new Set() }
     let known = this.#known
     let replaced = false
-    let reloaded = false
     let triedToRestore = false
     // What another process left behind is no ground to skip a load.
     let unconfirmed = this.#syncedAt === null
@@ -217,7 +200,7 @@ export class Replica extends CarefulEmitter<ReplicaEvents> {
       unconfirmed = false
       const emptied = reading.position.epoch === null && this.epoch !== null
       if (emptied) this.#fail(new errors.STORE_EMPTIED(this.revision))
-      if (reading.lost && !triedToRestore && this.#mayRestore()) {
+      if (reading.lost && !triedToRestore && this.epoch !== null && this.#losses.mayRestore(this.#syncedAt)) {
         triedToRestore = true
         if (await this.#restore(known, emptied) || emptied) {
           reading = await this.#ask(known.position)
@@ -227,7 +210,7 @@ export class Replica extends CarefulEmitter<ReplicaEvents> {
       // An empty store may be one that lost everything: what is served stays until someone restores it or starts anew.
       if (emptied) throw new errors.STORE_EMPTIED(this.revision)
       replaced ||= reading.lost
-      reloaded ||= known.position !== undefined
+      if (known.position !== undefined) this.#losses.suspected = true
       known = await loaded(known, reading, touched)
       // It may hold changes later than its position, so what follows that is read before any of it is served.
       reading = await this.#ask(known.position)
@@ -235,47 +218,21 @@ export class Replica extends CarefulEmitter<ReplicaEvents> {
     if (reading.kind === 'changes') known = await followed(known, reading, touched)
     if (this.#closed) return
     this.#serve(known, touched, replaced)
-    this.#unreckoned ||= reloaded
-    if (this.#unreckoned) await this.#reckon().catch(() => {}) // with the next read again
+    if (!this.#losses.suspected) return
+    const say = (problem: FlagsError) => { if (!this.#closed) this.say('problem', problem) }
+    await this.#losses.reckon(this.snapshot, this.epoch, say).catch(() => {}) // with the next read again, or it is at least said
   }
 
-  #mayRestore (): boolean {
-    if (!this.#restores || !isRestorable(this.store) || this.epoch === null || this.#syncedAt === null) return false
-    // Both clocks: one stands still while the machine sleeps, the other may be set back.
-    const age = Math.max(Date.now() - this.#syncedAt.wall, performance.now() - this.#syncedAt.monotonic)
-    return age <= restorableFor
-  }
-
-  /** Puts back what it holds, if the store agrees that this is missing. Resolves to whether it did. */
-  async #restore ({ position, snapshot }: Known, emptied: boolean): Promise<boolean> {
-    if (!isRestorable(this.store)) return false
-    if (emptied) await sleep(Math.random() * restoreWithin)
+  /** Resolves to whether this process put back what it holds. */
+  async #restore (known: Known, emptied: boolean): Promise<boolean> {
     try {
-      if (!await this.store.restore(position!, heldDocuments(snapshot)) || this.#closed) return false
-      const count = [...snapshot.flags()].length + [...snapshot.segments()].length
-      this.say('problem', new errors.STORE_RESTORED(position!.revision, count))
-      return true
+      const restored = await this.#losses.restore(known, emptied)
+      if (restored !== null && !this.#closed) this.say('problem', restored)
+      return restored !== null
     } catch (error) {
       if (!this.#closed) this.report(typed(error))
       return false
     }
-  }
-
-  /** After a loss: says, here and in the log of the store, which writes made here are gone. */
-  async #reckon (): Promise<void> {
-    const { store, epoch } = this
-    const lost = await this.#acknowledged.lost(store, this.snapshot)
-    if (this.#closed) return
-    this.#unreckoned = false
-    if (lost.length === 0) return
-    const named = lost.slice(0, mostNamed).map(({ kind, key, version, removed }) => `${kind} ${key} (${removed ? 'removed as ' : ''}version ${version})`)
-    if (lost.length > mostNamed) named.push(`and ${lost.length - mostNamed} more`)
-    const error = new errors.WRITES_LOST(lost.length, named.join(', '))
-    this.#regret = { error, until: performance.now() + regretFor }
-    this.say('problem', error)
-    if (!isRestorable(store) || epoch === null) return
-    const writes = lost.map(({ kind, key, version, by }) => ({ kind, key, version, by }))
-    await store.note({ key: 'lost', by: 'fastify-flags', document: JSON.stringify({ writes }) }, epoch)
   }
 
   async #ask (position: Position | undefined): Promise<Reading> {
@@ -298,7 +255,7 @@ export class Replica extends CarefulEmitter<ReplicaEvents> {
 
     const { revision } = this
     if (replaced && this.epoch?.startsWith(resetEpoch) && this.epoch !== before.position?.epoch) {
-      this.#acknowledged.clear()
+      this.#losses.forget()
       this.say('problem', new errors.STORE_RESET(before.position?.revision))
     } else if (replaced) {
       this.say('problem', new errors.STORE_REPLACED(before.position?.revision, revision))

@@ -1,5 +1,6 @@
+import type { FlagEntry, Provenance } from '../evaluation/snapshot.js'
 import type { Flag } from '../model/flag.js'
-import type { Change, Kind, Store, StoreEvent } from '../store/store.js'
+import type { Kind, Store } from '../store/store.js'
 import { defaultLimit, maxLimit } from './page.js'
 
 /** Versions below `before`, the newest first, at most `limit` (1 to 1,000; 50 unless given). */
@@ -31,6 +32,11 @@ export async function historyOf (store: Store, key: string, { before, limit }: H
   }
 }
 
+/** The version of a flag that is served. */
+export function versionOf ({ document, provenance }: FlagEntry): FlagVersion {
+  return { ...kept(provenance), flag: JSON.parse(JSON.stringify(document)) }
+}
+
 export async function changesOf (store: Store, { before, after, limit }: ChangesQuery): Promise<Changes> {
   const { changes, more, beginsAt } = await read(store, { before, after }, limit)
   const last = changes.at(-1)?.version
@@ -51,6 +57,6 @@ async function read (store: Store, query: { kind?: Kind, key?: string, before?: 
   return { changes: changes.slice(0, wanted), more: changes.length > wanted, beginsAt }
 }
 
-function kept ({ version, time, by }: Change | StoreEvent): { version: number, updatedAt: string, updatedBy?: string } {
+function kept ({ version, time, by }: Provenance): { version: number, updatedAt: string, updatedBy?: string } {
   return { version, updatedAt: new Date(time).toISOString(), updatedBy: by ?? undefined }
 }
