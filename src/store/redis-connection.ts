@@ -32,7 +32,7 @@ const own = {
   replyMapping: 'legacy',
   lazyConnect: true,
   connectTimeout: 2000,
-  disconnectTimeout: 100,
+  disconnectTimeout: 100, // a peer that is silent does not say goodbye
   socketTimeout: 2000,
   commandTimeout: 1500,
   maxRetriesPerRequest: 0,
@@ -47,9 +47,12 @@ const own = {
   keyPrefix: '',
   scripts: undefined,
   himportFieldsets: undefined,
-  retryStrategy: jittered,
+  retryStrategy: (attempt: number) => jittered(attempt),
   reconnectOnError: (error: Error) => /\bREADONLY\b/.test(error.message) // a former primary
 } satisfies RedisOptions
+
+/** Where another server takes over within seconds, waiting a whole one is long. */
+const guided = { retryStrategy: (attempt: number) => jittered(attempt, 500) } satisfies RedisOptions
 
 /** Throws INVALID_OPTION when it is none of the forms above. */
 export function connectorOf (redis: RedisConnection): Connector {
@@ -76,7 +79,7 @@ function single (options: RedisOptions): Connector {
   }
   if (sentinels.length === 0 || name === undefined) throw new errors.INVALID_OPTION('"redis.sentinels" must be the addresses of your Sentinels, and "redis.name" the name they know the primary by')
   const Connector = connectorTo(new SentinelGuide(options))
-  return { prefix, place: `the Sentinels of ${name}`, connect: (_key, override) => new Redis({ ...options, ...own, Connector, ...override }) }
+  return { prefix, place: `the Sentinels of ${name}`, connect: (_key, override) => new Redis({ ...options, ...own, ...guided, Connector, ...override }) }
 }
 
 function cluster ({ nodes, ...options }: ClusterConnection): Connector {
@@ -92,7 +95,7 @@ function cluster ({ nodes, ...options }: ClusterConnection): Connector {
     connect: (key, override) => {
       const guide = new ClusterGuide(key, seeds, all)
       const reconnectOnError = (error: Error) => guide.moved(error.message) || own.reconnectOnError(error)
-      return new Redis({ ...all, ...own, Connector: connectorTo(guide), reconnectOnError, ...override })
+      return new Redis({ ...all, ...own, ...guided, Connector: connectorTo(guide), reconnectOnError, ...override })
     }
   }
 }

@@ -12,7 +12,7 @@ const meanings: Record<string, string> = {
   LOADING: 'Redis is still loading its data',
   BUSY: 'Redis is busy with a long script',
   CLUSTERDOWN: 'the Redis Cluster is down',
-  MOVED: 'another node of the Redis Cluster holds the flags now',
+  MOVED: 'another node of the Redis Cluster holds the flags (a Cluster is given as { nodes })',
   ASK: 'the flags are being moved to another node of the Redis Cluster',
   TRYAGAIN: 'the flags are being moved to another node of the Redis Cluster',
   MASTERDOWN: 'this Redis replica has lost its primary'

@@ -80,7 +80,7 @@ export class SentinelGuide implements Guide {
 
   watch (moved: () => void): () => void {
     const clients = this.#sentinels.map((sentinel) => {
-      const client = new Redis({ ...plain, ...this.#credentials, ...sentinel, connectTimeout: 3000, keepAlive: 10_000, retryStrategy: jittered })
+      const client = new Redis({ ...plain, ...this.#credentials, ...sentinel, connectTimeout: 3000, keepAlive: 10_000, retryStrategy: (attempt) => jittered(attempt) })
       client.on('error', () => {})
       client.on('message', (_channel, message) => { if (message.startsWith(`${this.#name} `)) moved() })
       client.subscribe('+switch-master').catch(() => {})

@@ -85,7 +85,7 @@ class PrimaryConnector extends AbstractConnector {
 /** Milliseconds from the connection until the server's first word. */
 const saysHelloWithin = 1000
 
-/** Milliseconds until the next attempt: doubling to a second, never the same for all processes, never giving up. */
-export function jittered (attempt: number): number {
-  return Math.min(50 * 2 ** Math.min(attempt, 10), 1000) * (0.5 + Math.random() / 2)
+/** Milliseconds until the next attempt: doubling to a second or `most`, never the same for all processes, never giving up. */
+export function jittered (attempt: number, most = 1000): number {
+  return Math.min(50 * 2 ** Math.min(attempt, 10), most) * (0.5 + Math.random() / 2)
 }
