@@ -35,5 +35,6 @@ function names (...tokens: Tokens[]): string {
 export function withoutPassword (text: string): string {
   const url = new URL(text)
   if (url.password !== '') url.password = '***'
+  url.search = '' // ioredis takes a password there too
   return url.href
 }
