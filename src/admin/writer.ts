@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import { errors, isFlagsError } from '../errors.js'
 import type { Snapshot } from '../evaluation/snapshot.js'
@@ -18,7 +19,11 @@ const gone = Symbol('gone')
 type Decide<K extends Kind> = (current: Documents[K] | undefined) => Documents[K] | typeof gone
 
 /** How often a change without a version is tried again when others changed the document meanwhile. */
-const attempts = 10
+const attempts = 40
+
+/** By how many milliseconds more, at most, each further attempt waits, and how long at most: so that one of many processes comes through. */
+const standBack = 4
+const longestStandBack = 40
 
 /** Reads what is served, and writes by compare-and-set. */
 export class Writer {
@@ -116,6 +121,7 @@ export class Writer {
         // Nothing was known when the epoch was null: somebody else wrote first.
         const overtaken = isFlagsError(error) && (error.code === 'FST_FLAGS_VERSION_CONFLICT' || (error.code === 'FST_FLAGS_FOREIGN_EPOCH' && epoch === null))
         if (!overtaken || !synced || attempt === attempts) throw error
+        await pause(Math.random() * Math.min((attempt - 1) * standBack, longestStandBack))
       }
     }
   }

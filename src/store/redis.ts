@@ -21,6 +21,8 @@ export interface RedisStoreOptions {
 
 const entriesAtOnce = 1000
 const bytesAtOnce = 2_000_000
+/** Milliseconds over which many processes that must load everything again, all at one moment, spread out. */
+const reloadWithin = 500
 /** Milliseconds that a first call waits for the first connection. */
 const openingWithin = 2000
 /** Milliseconds after which a write is answered, by then with what is known of its outcome. */
@@ -39,6 +41,7 @@ export class RedisStore implements RestorableStore {
   #wake: (() => void) | undefined
   #unreachable: string | undefined
   #unfit: FlagsError | undefined
+  readonly #ending = new AbortController()
   #closed = false
   #closing: Promise<unknown> | undefined
 
@@ -75,7 +78,10 @@ export class RedisStore implements RestorableStore {
       const { answer, time, position, entries } = reply
       for (const entry of entries) changes.push(changeOf(entry))
       if (answer === 'changes') return { kind: 'changes', position, time, changes }
-      if (answer !== 'more') return { kind: 'everything', position, time, lost: answer === 'lost', ...await (loading ?? this.#load()) }
+      if (answer !== 'more') {
+        if (since?.epoch != null && position.epoch !== null) await pause(Math.random() * reloadWithin, undefined, { ref: false, signal: this.#ending.signal }).catch(() => {})
+        return { kind: 'everything', position, time, lost: answer === 'lost', ...await (loading ?? this.#load()) }
+      }
       const [id, fields] = entries.at(-1)!
       reply = await this.#readFrom({ epoch: position.epoch, revision: revisionOf(id), token: fields[3]! })
     }
@@ -139,6 +145,7 @@ export class RedisStore implements RestorableStore {
 
   async close (): Promise<void> {
     this.#closed = true
+    this.#ending.abort()
     this.#wake = undefined
     await (this.#closing ??= Promise.all([this.#client, ...this.#loaders].map(hangUp)))
   }

@@ -1,0 +1,45 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
+import t from 'tap'
+import { RedisStore } from '../../src/store/redis.js'
+import { startFlagsProcess } from '../helpers/child.js'
+import { within } from '../helpers/promised.js'
+import { until } from '../helpers/redis-node.js'
+import { startRedis } from '../helpers/redis.js'
+
+t.test('row 13: 200 replicas that must reload at once do not do it at once, and Redis answers PING within 300 ms', async (t) => {
+  const { url, namespace, client } = await startRedis(t)
+  const store = new RedisStore({ redis: url, namespace })
+  t.teardown(() => store.close())
+  let epoch: string | null = null
+  const write = async (key: string) => {
+    const { version } = await store.write({ kind: 'flag', key, document: JSON.stringify({ enabled: true, description: 'x'.repeat(400) }), expected: 0, epoch, by: null, id: randomUUID() })
+    epoch ??= (await store.read()).position.epoch
+    return version
+  }
+  for (let i = 0; i < 500; i++) await write(`flag-${i}`)
+  const processes = await Promise.all([0, 1, 2, 3].map(() => startFlagsProcess(t, { url, namespace, count: 50 })))
+  const following = Number(/^connected_clients:(\d+)/m.exec(await client.info('clients'))![1])
+
+  let most = 0
+  await within(t, { PING: 300 }, async () => {
+    let slowest = 0
+    most = 0
+    await client.del(`{${namespace}}:log`) // nobody can follow any more
+    const revision = await write(`late-${randomUUID()}`)
+    const reloading = { over: false }
+    const pinging = (async () => {
+      for (; !reloading.over; await pause(2)) {
+        const asked = performance.now()
+        await client.ping()
+        slowest = Math.max(slowest, performance.now() - asked)
+        most = Math.max(most, Number(/^connected_clients:(\d+)/m.exec(await client.info('clients'))![1]) - following)
+      }
+    })()
+    await until(async () => (await Promise.all(processes.map((process) => process.ask('revisions')))).flat().every((served) => served === revision))
+    reloading.over = true
+    await pinging
+    return { PING: slowest }
+  })
+  t.ok(most < 100, `at most ${most} of 200 loaded at the same moment`)
+})
