@@ -1,6 +1,4 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { appendFile, lstat, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { appendFile, lstat, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
@@ -294,29 +292,6 @@ t.test('one process writes, others follow and say so, and one takes over when it
   await writer.close()
   t.equal((await put(follower, 'c', doc(3))).version, 3)
   t.equal((await follower.read(position)).kind, 'changes')
-})
-
-t.test('a writer killed at any moment leaves a whole file, every answered write, and no lock that holds', async (t) => {
-  const { folder, file, open } = place(t)
-  for (let round = 0; round < 3; round++) {
-    const child = spawn(process.execPath, [...process.execArgv, join(import.meta.dirname, 'helpers/file-writer.ts'), file], { stdio: ['ignore', 'pipe', 'inherit'] })
-    t.teardown(() => child.kill('SIGKILL'))
-    let said = ''
-    child.stdout.on('data', (data) => { said += String(data) })
-    await until(async () => said.split('\n').length > 10)
-    await new Promise((resolve) => setTimeout(resolve, Math.random() * 20))
-    child.kill('SIGKILL')
-    await once(child, 'close')
-    const [version, key, i] = said.slice(0, said.lastIndexOf('\n')).split('\n').at(-1)!.split(' ')
-    const store = open()
-    const { position } = await store.read()
-    t.ok(position.revision >= Number(version), 'no answered write is lost')
-    const { changes } = await store.history({ limit: 1, before: Number(version) + 1 })
-    t.match(changes[0], { key, document: JSON.stringify({ i: Number(i) }), version: Number(version) })
-    t.same(Object.entries(JSON.parse(await readFile(file, 'utf8')).flags).map(([key, value]) => [key, JSON.stringify(value)]).sort(), Object.entries(await documents(store)).sort())
-    await store.close()
-    t.same((await readdir(folder)).sort(), ['flags.json', 'flags.json.log'])
-  }
 })
 
 t.test('a symbolic link stays one', async (t) => {

@@ -19,7 +19,9 @@ t.test('row 13: 200 replicas that must reload at once do not do it at once, and 
   }
   for (let i = 0; i < 500; i++) await write(`flag-${i}`)
   const processes = await Promise.all([0, 1, 2, 3].map(() => startFlagsProcess(t, { url, namespace, count: 50 })))
-  const following = Number(/^connected_clients:(\d+)/m.exec(await client.info('clients'))![1])
+  const connections = async () => Number(/^connected_clients:(\d+)/m.exec(await client.info('clients'))![1])
+  await pause(1500) // until the connections of the first loads are gone
+  const following = await connections()
 
   let most = 0
   await within(t, { PING: 300 }, async () => {
@@ -33,7 +35,7 @@ t.test('row 13: 200 replicas that must reload at once do not do it at once, and 
         const asked = performance.now()
         await client.ping()
         slowest = Math.max(slowest, performance.now() - asked)
-        most = Math.max(most, Number(/^connected_clients:(\d+)/m.exec(await client.info('clients'))![1]) - following)
+        most = Math.max(most, await connections() - following)
       }
     })()
     await until(async () => (await Promise.all(processes.map((process) => process.ask('revisions')))).flat().every((served) => served === revision))
@@ -41,5 +43,5 @@ t.test('row 13: 200 replicas that must reload at once do not do it at once, and 
     await pinging
     return { PING: slowest }
   })
-  t.ok(most < 100, `at most ${most} of 200 loaded at the same moment`)
+  t.ok(most > 0 && most < 100, `at most ${most} of 200 loaded at the same moment`)
 })
