@@ -5,7 +5,7 @@ import { RedisStore } from '../../src/store/redis.js'
 import { startFlagsProcess } from '../helpers/child.js'
 import { within } from '../helpers/promised.js'
 import { until } from '../helpers/redis-node.js'
-import { startRedis } from '../helpers/redis.js'
+import { breakLog, startRedis } from '../helpers/redis.js'
 
 t.test('row 13: 200 replicas that must reload at once do not do it at once, and Redis answers PING within 300 ms', async (t) => {
   const { url, namespace, client } = await startRedis(t)
@@ -27,8 +27,7 @@ t.test('row 13: 200 replicas that must reload at once do not do it at once, and 
   await within(t, { PING: 300 }, async () => {
     let slowest = 0
     most = 0
-    await client.del(`{${namespace}}:log`) // nobody can follow any more
-    const revision = await write(`late-${randomUUID()}`)
+    const revision = await breakLog(client, namespace)
     const reloading = { over: false }
     const pinging = (async () => {
       for (; !reloading.over; await pause(2)) {

@@ -45,3 +45,13 @@ async function forProcess (): Promise<Server> {
   t.teardown(() => server.stop())
   return server
 }
+
+/** Makes a namespace lead to where it is by no log, so that everybody who follows it must load it anew. Resolves to its revision. */
+export async function breakLog (client: Redis, namespace: string): Promise<number> {
+  return await client.eval(`
+    redis.call('DEL', KEYS[2])
+    redis.call('HSET', KEYS[1], '@token', ARGV[1])
+    redis.call('PUBLISH', ARGV[2], '')
+    return redis.call('HINCRBY', KEYS[1], '@revision', 1)
+  `, 2, `{${namespace}}:documents`, `{${namespace}}:log`, randomUUID(), `{${namespace}}:changes`) as number
+}
