@@ -8,7 +8,7 @@ import { RedisStore } from '../../src/store/redis.js'
 import { asked, askWithoutPause } from '../helpers/answers.js'
 import { within } from '../helpers/promised.js'
 import { startNode, until } from '../helpers/redis-node.js'
-import { startRedis } from '../helpers/redis.js'
+import { breakLog, startRedis } from '../helpers/redis.js'
 import { road } from '../helpers/road.js'
 
 /** An app over a Redis, with the flags that are asked without pause, and admin routes without a token to send. */
@@ -125,6 +125,97 @@ t.test('row 3: the subscriber killed 20 times in the middle of writes, and one t
     return { 'the slowest change visible': slowest }
   })
   t.ok(killed.times >= 20, `killed ${killed.times} times`)
+  await load.end()
+})
+
+t.test('row 6: what Redis holds is damaged, or Redis refuses: the others go on, the last good value stays, and a write is told why', async (t) => {
+  const redis = await startNode(t)
+  if (redis === undefined) return
+  const { client, url } = redis
+  const app = await startApp(t, url)
+  await writeAsked(app)
+  const load = askWithoutPause(t, app.flags)
+  const problem = () => app.flags.problem?.message ?? ''
+  let writes = 0
+  const write = async (of = app) => {
+    const answer = await of.inject({ method: 'PUT', url: '/admin/flags/written', headers: { 'if-match': '*' }, payload: { enabled: true, description: String(writes++) } })
+    return { status: answer.statusCode, ...answer.json() }
+  }
+  await app.flags.admin.put('written', {})
+
+  await t.test('a corrupt document', async (t) => {
+    await app.flags.admin.put('bad', { enabled: true })
+    await client.hset('{flags}:documents', 'flag:bad', 'x')
+    await breakLog(client, 'flags')
+    await until(() => problem().includes('flag bad'))
+    t.match(await write(), { status: 200 }, 'others are written')
+    t.match(app.flags.problem, { code: 'FST_FLAGS_DAMAGED_DOCUMENT', message: /its last good value, version \d+, is served/ })
+    t.equal(app.flags.for().isEnabled('bad'), true)
+    t.equal(app.flags.status, 'READY')
+    const fresh = await startApp(t, url)
+    t.match((await fresh.inject('/admin/flags/bad')).json(), { statusCode: 503, code: 'FST_FLAGS_DAMAGED_DOCUMENT' })
+    t.equal(fresh.flags.for('user-1').isEnabled('asked-share'), true)
+    await app.flags.admin.put('bad', { enabled: false })
+    t.equal(app.flags.problem, null, 'written again, it is mended')
+    t.equal(app.flags.for().isEnabled('bad'), false)
+  })
+
+  await t.test('a key of another type', async (t) => {
+    for (const key of ['documents', 'log']) {
+      await client.rename(`{flags}:${key}`, 'aside')
+      await client.set(`{flags}:${key}`, 'mine')
+      const refused = await write()
+      t.match(refused, { status: 503, code: 'FST_FLAGS_STORE_DAMAGED', message: /holds something else.*WRONGTYPE/ }, key)
+      await client.rename('aside', `{flags}:${key}`)
+      await until(async () => (await write()).status === 200)
+    }
+  })
+
+  await t.test('out of memory', async (t) => {
+    await client.config('SET', 'maxmemory', '1')
+    t.match(await write(), { status: 503, code: 'FST_FLAGS_STORE_UNAVAILABLE', message: /nothing was written.*out of memory/ })
+    t.equal(app.flags.status, 'READY', 'it can still be read')
+    await client.config('SET', 'maxmemory', '0')
+    t.match(await write(), { status: 200 })
+  })
+
+  await t.test('a server that became a replica', async (t) => {
+    await client.replicaof('127.0.0.1', 1)
+    t.match(await write(), { status: 503, code: 'FST_FLAGS_STORE_UNAVAILABLE', message: /read-only replica/ })
+    await client.replicaof('NO', 'ONE')
+    await until(async () => (await write()).status === 200)
+  })
+
+  await t.test('a user without rights', async (t) => {
+    await client.call('ACL', 'SETUSER', 'reader', 'on', '>s3cret', '~*', '&*', '+@all', '-xadd')
+    const reader = await startApp(t, url.replace('//', '//reader:s3cret@'))
+    const refused = await write(reader)
+    t.match(refused, { status: 503, code: 'FST_FLAGS_STORE_UNAVAILABLE', message: /lacks a permission/ })
+    t.notMatch(JSON.stringify(refused), /s3cret/)
+    t.equal(reader.flags.status, 'READY')
+    await client.call('ACL', 'SETUSER', 'reader', '-@all')
+    await until(() => reader.flags.problem !== null)
+    t.match(reader.flags.problem, { code: 'FST_FLAGS_STORE_UNAVAILABLE', message: /lacks a permission/ })
+    t.equal(reader.flags.for('user-1').isEnabled('asked-share'), true)
+    await client.call('ACL', 'SETUSER', 'reader', '+@all')
+    await until(() => reader.flags.problem === null)
+  })
+
+  await t.test('eviction', async (t) => {
+    await client.config('SET', 'maxmemory-policy', 'allkeys-lru')
+    const warnings: string[] = []
+    const store = new RedisStore({ redis: url, warn: (message) => warnings.push(message) })
+    t.teardown(() => store.close())
+    await until(() => warnings.length > 0)
+    t.match(warnings, [/maxmemory-policy allkeys-lru.*noeviction/])
+    await client.config('SET', 'maxmemory', '1')
+    await client.set('mine', '1').catch(() => {})
+    await until(async () => await client.exists('{flags}:documents') === 0)
+    await until(() => app.flags.problem !== null)
+    await client.config('SET', 'maxmemory', '0')
+    await until(() => app.flags.problem === null)
+    t.equal(app.flags.for('user-1').isEnabled('asked-share'), true, 'what was evicted is put back')
+  })
   await load.end()
 })
 
