@@ -1,9 +1,9 @@
 // The plugin
 export { default } from './plugin.js'
 export type { FlagsOptions } from './options.js'
-export type { ContextFunction } from './request-context.js'
-export type { RouteFlag } from './route-guard.js'
-export type { Trust } from './trust.js'
+export type { ContextFunction } from './plugin/request-context.js'
+export type { RouteFlag } from './plugin/route-guard.js'
+export type { Trust } from './plugin/trust.js'
 export type { FastifyFlags } from './facade.js'
 export type { Flags } from './flags.js'
 export type { FlagTypes } from './flag-types.js'

@@ -3,12 +3,12 @@ import type { Flag } from './model/flag.js'
 import { isKey } from './model/key.js'
 import { nearest } from './model/nearest.js'
 import type { Segment } from './model/segment.js'
-import type { ContextFunction, HeaderNames } from './request-context.js'
+import type { ContextFunction, HeaderNames } from './plugin/request-context.js'
 import type { AdminOptions } from './routes/admin.js'
 import type { EvaluationOptions } from './routes/evaluation.js'
 import type { RedisConnection } from './store/redis-connection.js'
 import type { Store } from './store/store.js'
-import { parseRange, type Trust } from './trust.js'
+import { parseRange, type Trust } from './plugin/trust.js'
 
 export interface FlagsOptions {
   /** Where flags are kept: any Store, `'memory'`, or `{ file }`, the path of a JSON file. Default: Redis if `redis` is given, else memory. */

@@ -9,12 +9,11 @@ const parts: Array<{ part: string, owns: RegExp, imports: string[], packages?: R
   { part: 'model', owns: /^model\//, imports: ['errors'], packages: /^(typebox(\/.*)?|re2js|semver)$/ },
   { part: 'evaluation', owns: /^evaluation\//, imports: ['model', 'errors'], packages: /^(re2js|semver)$/ },
   { part: 'store/redis', owns: /^store\/redis/, imports: ['store', 'model', 'errors'], packages: /^ioredis$/ },
-  { part: 'store', owns: /^store\//, imports: ['model', 'errors'], packages: /^proper-lockfile$/ },
+  { part: 'store', owns: /^store\//, imports: ['model', 'errors'] },
   { part: 'core', owns: /^(replica|flags|flag-types|facade|diagnostics|admin)(\.ts$|\/)/, imports: ['evaluation', 'store', 'model', 'errors'] },
-  { part: 'routes', owns: /^routes\//, imports: ['core', 'evaluation', 'store', 'model', 'errors', 'around the plugin'], packages: /^(fastify|fastify-plugin|@fastify\/.*|typebox(\/.*)?)$/ },
-  { part: 'around the plugin', owns: /^(request-context|trust|route-guard|plugin-log|open-replica)\.ts$/, imports: ['plugin', 'core', 'store/redis', 'store', 'model', 'errors'], packages: /^fastify$/ },
-  { part: 'plugin', owns: /^(plugin|options|index)\.ts$/, imports: ['routes', 'around the plugin', 'core', 'store/redis', 'store', 'evaluation', 'model', 'errors'], packages: /^(fastify|fastify-plugin|@fastify\/.*|ioredis|typebox(\/.*)?)$/ },
-  { part: 'sidecar', owns: /^sidecar\//, imports: ['plugin', 'around the plugin', 'routes', 'core', 'model', 'errors'], packages: /^(fastify|@fastify\/.*|close-with-grace|typebox(\/.*)?)$/ }
+  { part: 'routes', owns: /^routes\//, imports: ['core', 'evaluation', 'store', 'model', 'errors'], packages: /^(fastify|fastify-plugin|@fastify\/.*|typebox(\/.*)?)$/ },
+  { part: 'plugin', owns: /^(plugin|options|index)\.ts$|^plugin\//, imports: ['routes', 'core', 'store/redis', 'store', 'evaluation', 'model', 'errors'], packages: /^(fastify|fastify-plugin|@fastify\/.*|ioredis)$/ },
+  { part: 'sidecar', owns: /^sidecar\//, imports: ['plugin', 'routes', 'core', 'store/redis', 'store', 'model', 'errors'], packages: /^(fastify|@fastify\/.*|close-with-grace|ioredis)$/ }
 ]
 
 const root = 'src'

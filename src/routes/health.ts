@@ -1,4 +1,5 @@
 import type { FastifyPluginAsync } from 'fastify'
+import { doubtOfEnvironment } from '../evaluation/environments.js'
 import type { Snapshot } from '../evaluation/snapshot.js'
 import { openScope } from './scope.js'
 
@@ -28,18 +29,8 @@ export const healthRoutes: FastifyPluginAsync = async (app) => {
 
 const doubts = new WeakMap<Snapshot, string | undefined>()
 
-/** A sentence where flags have environments and none of them is this one: probably a slip of the pen. */
+/** A snapshot never changes, so it is asked once. */
 function doubtOf (snapshot: Snapshot, environment: string): string | undefined {
-  if (!doubts.has(snapshot)) doubts.set(snapshot, doubt(snapshot, environment))
+  if (!doubts.has(snapshot)) doubts.set(snapshot, doubtOfEnvironment(snapshot, environment))
   return doubts.get(snapshot)
-}
-
-function doubt (snapshot: Snapshot, environment: string): string | undefined {
-  const known = new Set<string>()
-  for (const { document } of snapshot.flags()) {
-    if (document.environments === undefined) continue
-    if (Object.hasOwn(document.environments, environment)) return undefined
-    for (const name of Object.keys(document.environments)) if (known.size < 20) known.add(name)
-  }
-  return known.size === 0 ? undefined : `no flag knows the environment ${environment}; known are ${[...known].sort().join(', ')}`
 }

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import type { FastifyFlags } from '../facade.js'
-import { describeTrust } from '../trust.js'
+import { describeTrust } from '../plugin/trust.js'
 import { version } from './help.js'
 import { isEmpty, type Settings, type Tokens } from './settings.js'
 

@@ -3,7 +3,7 @@ import { isFlagsError } from '../errors.js'
 import { isKey } from '../model/key.js'
 import { nearest } from '../model/nearest.js'
 import { readTokens } from '../routes/tokens.js'
-import { parseRange } from '../trust.js'
+import { parseRange } from '../plugin/trust.js'
 import { UsageError } from './failures.js'
 import { readOptions, type Env, type Given, type Option } from './options.js'
 

@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
-import type { Settings } from './options.js'
-import type { Replica } from './replica.js'
+import { doubtOfEnvironment } from '../evaluation/environments.js'
+import type { Settings } from '../options.js'
+import type { Replica } from '../replica.js'
 import { describeTrust } from './trust.js'
 
 /** Says at the start what flags come from and whose identity headers count, and then what becomes of the replica; each thing once. */
@@ -24,7 +25,10 @@ export function keepLog (log: FastifyBaseLogger, replica: Replica, settings: Set
   replica.on('ready', () => {
     log.info({ revision: replica.revision }, 'fastify-flags: in sync with the store')
   })
-  replica.once('ready', () => { warnOfEnvironment(log, replica, environment) })
+  replica.once('ready', () => {
+    const doubt = doubtOfEnvironment(replica.snapshot, environment)
+    if (doubt !== undefined) log.warn({ environment }, `fastify-flags: ${doubt}`)
+  })
 }
 
 /** To be called when the start waits no longer. */
@@ -37,14 +41,4 @@ export function logLateStart (log: FastifyBaseLogger, { status, lastSyncedAt }: 
 function describeIdentity ({ context, headers, trust }: Settings): string {
   if (context !== undefined) return 'the option context says who asks'
   return `identity headers (${Object.values(headers).join(', ')}) count ${describeTrust(trust)}`
-}
-
-function warnOfEnvironment (log: FastifyBaseLogger, { snapshot }: Replica, environment: string): void {
-  const known = new Set<string>()
-  for (const { document } of snapshot.flags()) {
-    if (document.environments === undefined) continue
-    if (Object.hasOwn(document.environments, environment)) return
-    for (const name of Object.keys(document.environments)) if (known.size < 20) known.add(name)
-  }
-  if (known.size > 0) log.warn({ environment, known: [...known] }, `fastify-flags: no flag knows the environment ${environment}; known are ${[...known].sort().join(', ')}`)
 }

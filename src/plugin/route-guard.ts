@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, preHandlerHookHandler, RouteHandlerMethod, RouteOptions } from 'fastify'
-import { errors } from './errors.js'
-import type { FlagKey } from './flag-types.js'
-import { isKey } from './model/key.js'
+import { errors } from '../errors.js'
+import type { FlagKey } from '../flag-types.js'
+import { isKey } from '../model/key.js'
 
 /** A route that is there while a flag is on: `config: { flag: 'new-checkout' }`. */
 export interface RouteFlag {

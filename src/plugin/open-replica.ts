@@ -1,13 +1,13 @@
 import type { FastifyBaseLogger } from 'fastify'
-import { textOf } from './errors.js'
-import type { Settings } from './options.js'
-import { Replica } from './replica.js'
-import { keepSnapshotFile } from './replica/keep-snapshot-file.js'
-import { SnapshotFile, type Left } from './replica/snapshot-file.js'
-import { FileStore } from './store/file.js'
-import { MemoryStore } from './store/memory.js'
-import { RedisStore } from './store/redis.js'
-import type { Store } from './store/store.js'
+import { textOf } from '../errors.js'
+import type { Settings } from '../options.js'
+import { Replica } from '../replica.js'
+import { keepSnapshotFile } from '../replica/keep-snapshot-file.js'
+import { SnapshotFile, type Left } from '../replica/snapshot-file.js'
+import { FileStore } from '../store/file.js'
+import { MemoryStore } from '../store/memory.js'
+import { RedisStore } from '../store/redis.js'
+import type { Store } from '../store/store.js'
 
 /** A replica of the store that the options ask for; nothing waits yet for a connection. Closing it closes the store, an app's own too. */
 export async function openReplica (settings: Settings, log: FastifyBaseLogger): Promise<{ replica: Replica, close (): Promise<void> }> {

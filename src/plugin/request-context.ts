@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { FastifyRequest } from 'fastify'
-import { errors, type FlagsError } from './errors.js'
-import { toContext, type EvaluationContext } from './model/context.js'
+import { errors, type FlagsError } from '../errors.js'
+import { toContext, type EvaluationContext } from '../model/context.js'
 import type { IsTrusted } from './trust.js'
 
 /** Which header carries what: `user` (the targeting key), `groups` (a list), `region`; any other name is an attribute. */
