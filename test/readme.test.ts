@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import Fastify from 'fastify'
 import t from 'tap'
 import flags, { type Flag } from '../src/index.js'
@@ -66,7 +66,7 @@ t.test('what the README points to is there', async (t) => {
   const text = await readFile(join(root, 'README.md'), 'utf8')
   const links = [...text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map((match) => match[1]!)
   t.ok(links.length > 0)
-  for (const link of links) t.doesNotThrow(() => readFileSync(join(root, dirname('README.md'), link)), link)
+  for (const link of links) t.ok(existsSync(join(root, link)), link)
 })
 
 function find (name: string): string {
