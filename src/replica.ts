@@ -154,9 +154,9 @@ export class Replica extends CarefulEmitter<ReplicaEvents> {
       await this.#reads.take()
     }
     const late = new AbortController()
-    await Promise.race([reads(), sleep(syncPatience, undefined, { signal: late.signal })])
+    const answered = await Promise.race([reads().then(() => true), sleep(syncPatience, false, { signal: late.signal })])
     late.abort()
-    return served()
+    return answered && served()
   }
 
   /** Stops following and closes the store; resolves once no read is under way. What is served stays. */

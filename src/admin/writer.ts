@@ -48,6 +48,12 @@ export class Writer {
     return synced
   }
 
+  /** A write to a store that just did not answer a reading would only let its caller wait, and then know nothing. */
+  #assertReachable (): void {
+    const { problem } = this.#replica
+    if (problem === null || problem.code === 'FST_FLAGS_STORE_UNAVAILABLE') throw problem ?? new errors.STORE_UNAVAILABLE('it does not answer')
+  }
+
   get<K extends Kind> (kind: K, key: string): Stored<K> {
     const entry = lookUp(this.snapshot, kind, key)
     if (entry === undefined) throw this.missing(kind, key)
@@ -112,6 +118,7 @@ export class Writer {
         next = this.#accepted(kind, key, decided, current)
         if (entry !== undefined && synced && damaged === undefined && isDeepStrictEqual(next, current)) return presented<K>(entry)
       }
+      if (!synced) this.#assertReachable()
       const document = next === null ? null : JSON.stringify(next)
       try {
         const written = await replica.write({ kind, key, document, expected, epoch, by: by ?? null, id: randomUUID() })

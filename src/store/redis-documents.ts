@@ -20,7 +20,7 @@ export function changeOf ([id, fields]: Entry): Change | StoreEvent {
 
 /**
  * All documents of the hash, piece by piece, so that no piece keeps Redis or this process busy for long: the next piece is
- * under way while one is read, and pieces are cut to some 300 KB by the size of what came so far.
+ * under way while one is read, and pieces are cut to some 600 KB by the size of what came so far.
  */
 export async function loadAll (client: Redis, hash: string) {
   const documents = new Map<string, StoredDocument>()
@@ -45,7 +45,7 @@ export async function loadAll (client: Redis, hash: string) {
       else documents.set(field, document)
     }
     const seen = documents.size + damaged.size
-    if (seen > 0) count = Math.max(10, Math.min(1000, Math.round(300_000 * seen / total)))
+    if (seen > 0) count = Math.max(10, Math.min(2000, Math.round(600_000 * seen / total)))
   }
   for (const field of damaged.keys()) documents.delete(field)
   return { documents: [...documents.values()], damaged: [...damaged.values()] }

@@ -201,7 +201,7 @@ t.test('4: a write that races the loss is refused, never applied to an empty sto
   }
   load.over = true
   await writing
-  for (const code of refused) t.match(code, /^FST_FLAGS_(FOREIGN_EPOCH|STORE_UNKNOWN|VERSION_CONFLICT)$/)
+  for (const code of refused) t.match(code, /^FST_FLAGS_(FOREIGN_EPOCH|STORE_UNKNOWN|STORE_UNAVAILABLE|VERSION_CONFLICT)$/)
   const now = await held(node)
   for (const key of ['flag:flag-18', 'segment:eu', 'flag:asked-split']) t.ok(now[key] !== undefined, `${key} is there`)
   t.equal(new Set(acknowledged.map(({ version }) => version)).size, acknowledged.length, 'no version was given twice')
