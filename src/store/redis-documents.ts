@@ -18,76 +18,37 @@ export function changeOf ([id, fields]: Entry): Change | StoreEvent {
   return { kind, key, version: revisionOf(id), time: Number(time), by: actorOf(by), document } as Change | StoreEvent
 }
 
-/** Characters of documents that are read in one go; above that piece by piece. */
-const atOnce = 16_000_000
-
 /**
- * All documents of the hash. What is small comes in one answer. Else it comes piece by piece, so that no piece keeps Redis or
- * this process busy for long: the next one is under way while one is read, and they are cut to some 600 KB by what came so far.
+ * All documents of the hash, piece by piece, so that no piece keeps Redis or this process busy for long: the next piece is
+ * under way while one is read, and pieces are cut to some 600 KB by the size of what came so far.
  */
 export async function loadAll (client: Redis, hash: string) {
-  const loaded = new Loaded()
+  const documents = new Map<string, StoredDocument>()
+  const damaged = new Map<string, { kind: Kind, key: string }>()
   let count = 100
-  const [length, first] = await Promise.all([client.hlen(hash), client.hscan(hash, 0, 'COUNT', count)])
-  let [cursor, fields] = first
-  loaded.take(fields)
-  if (cursor !== '0' && length * loaded.averageSize <= atOnce && await takeAtOnce(client, hash, loaded)) cursor = '0'
-  let next = cursor === '0' ? undefined : client.hscan(hash, cursor, 'COUNT', count)
+  let total = 0
+  let next: Promise<[string, string[]]> | undefined = client.hscan(hash, 0, 'COUNT', count)
   while (next !== undefined) {
-    [cursor, fields] = await next
+    const [cursor, fields]: [string, string[]] = await next
     next = cursor === '0' ? undefined : client.hscan(hash, cursor, 'COUNT', count)
     next?.catch(() => {}) // awaited above; but should the loop end by an error first, this one must not go unhandled
-    loaded.take(fields)
-    count = Math.max(10, Math.min(2000, Math.round(600_000 / loaded.averageSize)))
-  }
-  return loaded.result()
-}
-
-/** False when it did not work: a user may be allowed to HSCAN, and no more. */
-async function takeAtOnce (client: Redis, hash: string, loaded: Loaded): Promise<boolean> {
-  const answers = await client.multi().hkeys(hash).hvals(hash).exec().catch(() => null)
-  const [names, values] = (answers ?? []).map(([error, answer]) => error === null ? answer as string[] : undefined)
-  if (names === undefined || values === undefined) return false
-  loaded.take(names.flatMap((name, i) => [name, values[i]!]))
-  return true
-}
-
-/** What has come so far. A field may come twice, and may have been damaged or mended between: what came last counts. */
-class Loaded {
-  readonly #documents = new Map<string, StoredDocument>()
-  readonly #damaged = new Map<string, { kind: Kind, key: string }>()
-  #size = 0
-  #fields = 0
-
-  /** Characters a field, 1 at least. */
-  get averageSize (): number {
-    return Math.max(1, this.#size / Math.max(1, this.#fields))
-  }
-
-  /** Fields and values in turn. */
-  take (fields: string[]): void {
     for (let i = 0; i < fields.length; i += 2) {
       const field = fields[i]!
       const value = fields[i + 1]!
-      this.#size += value.length
-      this.#fields++
+      total += value.length
       const kind = kindOf(field)
       if (kind === undefined) continue
       const key = field.slice(kind.length + 1)
       const document = documentOf(kind, key, value)
-      if (document === undefined) {
-        this.#damaged.set(field, { kind, key })
-        this.#documents.delete(field)
-      } else {
-        this.#documents.set(field, document)
-        this.#damaged.delete(field)
-      }
+      // A field may come twice, and may have been damaged or mended between.
+      if (document === undefined) damaged.set(field, { kind, key })
+      else documents.set(field, document)
     }
+    const seen = documents.size + damaged.size
+    if (seen > 0) count = Math.max(10, Math.min(2000, Math.round(600_000 * seen / total)))
   }
-
-  result () {
-    return { documents: [...this.#documents.values()], damaged: [...this.#damaged.values()] }
-  }
+  for (const field of damaged.keys()) documents.delete(field)
+  return { documents: [...documents.values()], damaged: [...damaged.values()] }
 }
 
 function kindOf (field: string): Kind | undefined {
