@@ -9,7 +9,8 @@ t.test('row 7: of 1,000 concurrent admin writes from 4 processes none is lost, e
   await processes[0]!.ask('put', { key: 'shared', flag: { enabled: true, serve: 'off' } })
   const outcomes = await Promise.all(processes.map((process, i) => process.ask('change', { key: 'shared', times: 250, name: `p${i}` })))
   for (const outcome of outcomes) t.match(outcome, { done: 250, staleRefused: 125, others: [] })
-  t.comment(`${outcomes.reduce((sum, { refused }) => sum + Number(refused), 0)} more were refused because another process came first`)
+  const sum = (what: 'refused' | 'unavailable') => outcomes.reduce((sum, outcome) => sum + Number(outcome[what]), 0)
+  t.comment(`${sum('refused')} more were refused because another process came first, ${sum('unavailable')} because this machine was too busy`)
 
   const store = new RedisStore({ redis: url, namespace })
   t.teardown(() => store.close())

@@ -8,7 +8,7 @@ import t, { type Test } from 'tap'
 import flags, { RedisStore, type FlagsOptions } from '../../src/index.js'
 import { Replica } from '../../src/replica.js'
 import { reset } from '../../src/sidecar/reset.js'
-import type { Store, StoredDocument } from '../../src/store/store.js'
+import type { StoredDocument } from '../../src/store/store.js'
 import { asked, askWithoutPause } from '../helpers/answers.js'
 import { runCli } from '../helpers/cli.js'
 import { logs } from '../helpers/logs.js'
@@ -158,16 +158,16 @@ t.test('4: who held more than was put back at first puts that back; after an ord
     const behind = new Replica({ store: other, restores: true })
     await behind.start()
     await until(() => behind.revision === 1)
-    otherGate.closed = true
+    await otherGate.close()
     const { version } = await put(ahead, 'latest')
     await until(() => ahead.revision === version)
-    gate.closed = true
+    await gate.close()
     await node.client.flushall()
-    otherGate.closed = false
+    otherGate.open()
     await until(async () => same(Object.keys(await held(node)), ['flag:a']))
     await until(() => behind.revision > 1000 && behind.status === 'READY')
     if (written) await put(behind, 'ordinary')
-    gate.closed = false
+    gate.open()
     await until(() => ahead.status === 'READY' && ahead.epoch === behind.epoch && ahead.revision > 1000 && ahead.revision === behind.revision)
     t.same(Object.keys(await held(node)).sort(), written ? ['flag:a', 'flag:ordinary'] : ['flag:a', 'flag:latest'])
     if (written) await until(async () => (await store.history({ limit: 1 })).changes[0]?.key === 'lost')
@@ -255,10 +255,10 @@ t.test('4: an instance that was out of sync for a day restores nothing, and serv
     const replica = new Replica({ store, restores: true })
     await replica.start()
     await put(replica, 'a')
-    gate.closed = true
+    await gate.close()
     await node.client.flushall()
     Date.now = () => now() + minutes * 60_000
-    gate.closed = false
+    gate.open()
     if (restored) await until(async () => await node.client.exists(documents) === 1)
     else await until(() => replica.problem?.code === 'FST_FLAGS_STORE_EMPTIED')
     if (!restored) await pause(1200)
@@ -388,14 +388,24 @@ t.test('5: a failover that lost writes, whose revisions stand for others now, is
   t.equal(two.service.get('mine').enabled, false)
 })
 
-/** A store whose reads fail while its gate is closed, as if Redis could not be reached. */
-function gated (url: string): { store: Store, gate: { closed: boolean } } {
+/** A store whose reads fail while its gate is closed, as if Redis could not be reached. Closing waits for the read under way. */
+function gated (url: string) {
   const store = new RedisStore({ redis: url })
-  const gate = { closed: false }
   const read = store.read.bind(store)
+  let closed = false
+  let underWay: Promise<unknown> = Promise.resolve()
   store.read = async (since) => {
-    if (gate.closed) throw new Error('the gate is closed')
-    return await read(since)
+    if (closed) throw new Error('the gate is closed')
+    const reading = read(since)
+    underWay = reading.catch(() => {})
+    return await reading
+  }
+  const gate = {
+    async close () {
+      closed = true
+      await underWay
+    },
+    open () { closed = false }
   }
   return { store, gate }
 }

@@ -15,35 +15,43 @@ async function ask (method: 'GET' | 'PUT' | 'POST', path: string, payload?: obje
 }
 
 const can = {
-  /** Changes one flag so often, half of it whatever is there, half of it only the version read before. */
+  /** Changes one flag so often, half of it whatever is there, half of it only the version read before; again after a 503, as its text says. */
   async change ({ key, times, name }: { key: string, times: number, name: string }) {
-    const outcome = { done: 0, refused: 0, staleRefused: 0, others: [] as unknown[] }
-    const blindly = async (i: number) => {
-      const { status, body } = await ask('POST', `/flags/${key}/targets`, { add: { users: [`${name}-${i}`] } })
-      if (status === 200) outcome.done++
-      else outcome.others.push(body)
+    const outcome = { done: 0, refused: 0, unavailable: 0, staleRefused: 0, others: [] as unknown[] }
+    const blindly = async (user: string) => {
+      for (;;) {
+        const { status, body } = await ask('POST', `/flags/${key}/targets`, { add: { users: [user] } })
+        if (status === 200) outcome.done++
+        else if (status === 503) outcome.unavailable++
+        else outcome.others.push(body)
+        if (status !== 503) return
+      }
     }
-    const knowingly = async (i: number) => {
+    const knowingly = async (user: string) => {
+      let replaced = ''
       for (;;) {
         const { body: { key: _, version, createdAt, updatedAt, updatedBy, ...flag }, etag } = await ask('GET', `/flags/${key}`)
         const [target = { users: [] }] = flag.targets ?? []
-        const next = { ...flag, targets: [{ ...target, users: [...target.users, `${name}-${i}`] }] }
-        const { status, body } = await ask('PUT', `/flags/${key}`, next, { 'if-match': etag })
-        if (status === 412) {
-          outcome.refused++
-          continue
+        if (!target.users.includes(user)) { // unless a 503 only meant that the reply of Redis came too late
+          replaced = etag
+          const { status, body } = await ask('PUT', `/flags/${key}`, { ...flag, targets: [{ ...target, users: [...target.users, user] }] }, { 'if-match': etag })
+          if (status === 412) outcome.refused++
+          else if (status === 503) outcome.unavailable++
+          else if (status !== 200) outcome.others.push(body)
+          if (status === 412 || status === 503) continue
         }
-        if (status === 200) outcome.done++
-        else outcome.others.push(body)
-        const again = await ask('PUT', `/flags/${key}`, next, { 'if-match': etag })
-        if (again.status === 412) outcome.staleRefused++
+        outcome.done++
+        let stale
+        do stale = await ask('PUT', `/flags/${key}`, flag, { 'if-match': replaced })
+        while (stale.status === 503)
+        if (stale.status === 412) outcome.staleRefused++
         return
       }
     }
     const even = Array.from({ length: times / 2 }, (_, i) => 2 * i)
     await Promise.all([
-      ...even.map(blindly),
-      (async () => { for (const i of even) await knowingly(i + 1) })()
+      ...even.map((i) => blindly(`${name}-${i}`)),
+      (async () => { for (const i of even) await knowingly(`${name}-${i + 1}`) })()
     ])
     return outcome
   },
