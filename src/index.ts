@@ -12,7 +12,7 @@ export type { ChangeEvent, Status } from './replica.js'
 // Changing things
 export { adminRoutes, type AdminOptions } from './routes/admin.js'
 export type { Authorize } from './routes/authorization.js'
-export type { Tokens } from './routes/tokens.js'
+export type { EvaluationSecret, EvaluationTokens, Tokens } from './routes/tokens.js'
 export type { Admin, ChangeOptions, ChangeRecord, Changes, ChangesQuery, DocumentSet, FlagFilter, FlagHistory, FlagPatch, HistoryRange, ImportReport, PageOptions, Staleness, StoredFlag, StoredSegment, TargetsChange } from './admin.js'
 
 // The model
@@ -32,3 +32,4 @@ export type { RedisConnection } from './store/redis-connection.js'
 
 // Routes
 export { evaluationRoutes, type EvaluationOptions } from './routes/evaluation.js'
+export type { AccessOptions } from './routes/access.js'

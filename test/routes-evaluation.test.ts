@@ -2,7 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { setTimeout } from 'node:timers/promises'
 import Fastify, { type FastifyInstance, type FastifyServerOptions, type InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'
-import flags, { evaluationRoutes, Memory, MemoryStore, type EvaluationOptions, type Flag, type FlagsOptions } from '../src/index.js'
+import flags, { evaluationRoutes, Memory, MemoryStore, type EvaluationOptions, type EvaluationSecret, type Flag, type FlagsOptions } from '../src/index.js'
 
 interface Setup { plugin?: FlagsOptions, routes?: EvaluationOptions, server?: FastifyServerOptions }
 
@@ -211,6 +211,25 @@ t.test('a browser token sees public flags only, and not why', async (t) => {
   t.match(await ask(await build(t, { routes: { browserTokens: { web: browser } } }), '/flags/for-alice/evaluate?user=alice', bearer(browser)), { status: 403 }, 'it stands in everybody\'s browser, so it vouches for nobody')
 })
 
+t.test('a token limited to an environment is answered for that one, and for no other', async (t) => {
+  const limited = 'limited-secret-of-32-characters-x'
+  const app = await build(t, { routes: { tokens: { shop: [server, { secret: limited, environment: 'staging' }] }, browserTokens: { web: { secret: browser, environment: 'staging' } } } })
+  t.match(await ask(app, '/flags/staged/evaluate', bearer(limited)), { enabled: true, environment: 'staging' }, 'also where none is asked for')
+  t.match(await ask(app, '/flags/staged/evaluate?user=alice', bearer(limited)), { enabled: true, environment: 'staging' })
+  t.match(await ask(app, '/flags/staged/evaluate?environment=staging', bearer(limited)), { enabled: true, environment: 'staging' })
+  t.match((await ask(app, '/flags', bearer(limited))).flags, [{ environment: 'staging' }])
+  t.match((await ask(app, '/flags', bearer(browser))).flags, [{ environment: 'staging' }])
+  for (const secret of [limited, browser]) {
+    for (const environment of ['production', 'nope']) {
+      for (const url of [`/flags/on-off/evaluate?environment=${environment}`, `/flags/nope/evaluate?environment=${environment}`, `/flags?environment=${environment}`]) {
+        t.match(await ask(app, url, bearer(secret)), { status: 403, code: 'FST_FLAGS_FORBIDDEN', message: 'for the environment staging alone' }, url)
+      }
+      t.match(await ask(app, '/flags/on-off/evaluate', { ...post({}, { environment }), ...bearer(secret) }), { status: 403 })
+    }
+  }
+  t.match(await ask(app, '/flags/staged/evaluate?environment=production', bearer(server)), { status: 200, enabled: false })
+})
+
 t.test('routes stand under their prefix, and nothing of a hostile host touches them', async (t) => {
   const app = await build(t, {
     routes: { prefix: '/feature', identity: 'caller' },
@@ -255,6 +274,12 @@ t.test('wrong options are told at the start', async (t) => {
   await t.rejects(async () => await app.register(evaluationRoutes, {}), { code: 'FST_FLAGS_INVALID_OPTION', message: /needs fastify-flags in the same scope/ })
   await t.rejects(build(t, { routes: { identity: 'Caller' as 'caller' } }), { code: 'FST_FLAGS_INVALID_OPTION', message: /can only be "caller"/ })
   await t.rejects(build(t, { routes: { tokens: { shop: 'short' } } }), { code: 'FST_FLAGS_INVALID_OPTION', message: /evaluation\.tokens\["shop"\]/ })
+  for (const [token, message] of [
+    [{ secret: server, environment: 'a b' }, /evaluation\.tokens\["shop"\]\.environment must be the name/],
+    [{ secret: server, environment: undefined }, /environment must be the name/],
+    [{ secret: server, environments: ['staging'] }, /evaluation\.tokens\["shop"\] holds environments/],
+    [{ environment: 'staging' }, /must be a secret/]
+  ] as const) await t.rejects(build(t, { routes: { tokens: { shop: token as EvaluationSecret } } }), { code: 'FST_FLAGS_INVALID_OPTION', message })
 })
 
 t.test('each answer is told to whoever listens for evaluations, with the context it was for', async (t) => {

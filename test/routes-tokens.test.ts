@@ -22,6 +22,7 @@ t.test('secrets that would not protect are refused at start, without being shown
   refused({ alice: 'schlüssel-0123456789' }, /visible ASCII/)
   refused({ '': secret('a') }, /must name its actors/)
   refused({ alice: secret('a'), bob: secret('a') }, /admin\.tokens\["bob"\] is the same secret as admin\.tokens\["alice"\]/)
+  refused({ alice: { secret: secret('a'), environment: 'staging' } } as unknown as Tokens, /must be a secret/)
   refused({ alice: 42 } as unknown as Tokens, /must be a secret/)
   t.throws(() => read({ alice: secret('a') }, { viewer: secret('a') }), /admin\.readTokens\["viewer"\] is the same secret as admin\.tokens\["alice"\]/)
 })

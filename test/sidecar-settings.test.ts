@@ -104,6 +104,14 @@ t.test('tokens are read by name, a name as often as it has secrets, and a bad on
   t.strictSame(Object.entries(read('', { FLAGS_ADMIN_TOKENS: `__proto__=${secret('p')}` }).tokens.admin), [['__proto__', [secret('p')]]])
 })
 
+t.test('a token of those who ask may name the one environment it is for', async (t) => {
+  const { evaluation, browser } = read('', { FLAGS_EVALUATION_TOKENS: `qa@staging=${secret('q')},qa=${secret('r')}, alice@mail@pre-prod.eu=${secret('s')}`, FLAGS_BROWSER_TOKENS: `web@staging=${secret('w')}` }).tokens
+  t.strictSame({ ...evaluation }, { qa: [{ secret: secret('q'), environment: 'staging' }, secret('r')], 'alice@mail': [{ secret: secret('s'), environment: 'pre-prod.eu' }] })
+  t.strictSame({ ...browser }, { web: [{ secret: secret('w'), environment: 'staging' }] })
+  for (const name of ['@staging', 'qa@', 'qa@a/b', 'qa@__proto__']) t.throws(() => read('', { FLAGS_EVALUATION_TOKENS: `${name}=${secret('q')}` }), { message: `FLAGS_EVALUATION_TOKENS has "${name}"; write name@environment=secret` })
+  t.strictSame({ ...read('', { FLAGS_ADMIN_TOKENS: `alice@example.com=${secret('a')}` }).tokens.admin }, { 'alice@example.com': [secret('a')] }, 'an admin token is for all')
+})
+
 t.test('beyond this machine it starts with tokens, or told to be open', async (t) => {
   t.match(read('--host 0.0.0.0 --evaluation open'), { host: '0.0.0.0', open: true })
   t.match(read('--host ::', { FLAGS_EVALUATION_TOKENS: `shop=${secret('shop')}` }), { open: false })

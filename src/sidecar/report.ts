@@ -2,7 +2,7 @@ import { resolve } from 'node:path'
 import type { FastifyFlags } from '../facade.js'
 import { describeTrust } from '../plugin/trust.js'
 import { version } from './help.js'
-import { isEmpty, type Settings, type Tokens } from './settings.js'
+import { isEmpty, type EvaluationTokens, type Settings } from './settings.js'
 
 /** What a person should know once it listens: where, from what, for whom, what is closed and how to open it. */
 export function report ({ store, environment, trust, tokens, open, dev, warnings }: Settings, url: string, flags: FastifyFlags): string {
@@ -27,8 +27,9 @@ export function report ({ store, environment, trust, tokens, open, dev, warnings
   return told.join('\n')
 }
 
-function names (...tokens: Tokens[]): string {
-  return [...new Set(tokens.flatMap((one) => Object.keys(one)))].join(', ')
+function names (...tokens: EvaluationTokens[]): string {
+  return [...new Set(tokens.flatMap((one) => Object.entries(one).flatMap(([name, secrets]) =>
+    secrets.map((secret) => typeof secret === 'string' ? name : `${name} (${secret.environment} only)`))))].join(', ')
 }
 
 /** A URL of a Redis as it may be shown. */

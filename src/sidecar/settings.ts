@@ -33,12 +33,14 @@ export const resetOptions = {
 export const tokenVariables = {
   FLAGS_ADMIN_TOKENS: 'who may change flags (without it the admin routes are off)',
   FLAGS_READ_TOKENS: 'who may read the admin routes',
-  FLAGS_EVALUATION_TOKENS: 'which servers may ask (needed beyond this machine)',
-  FLAGS_BROWSER_TOKENS: 'which front ends may ask, for "public" flags only'
+  FLAGS_EVALUATION_TOKENS: 'which servers may ask (needed beyond this machine); qa@staging=secret counts in that environment alone',
+  FLAGS_BROWSER_TOKENS: 'which front ends may ask, for "public" flags only; likewise'
 } as const
 
 /** Secrets by the name of who holds them; several, so that one can be replaced while both count. */
 export type Tokens = Record<string, string[]>
+/** Secrets that may each be limited to an environment. */
+export type EvaluationTokens = Record<string, Array<string | { secret: string, environment: string }>>
 
 export interface Settings {
   store: { kind: 'redis', url: string } | { kind: 'file', path: string } | { kind: 'memory' }
@@ -54,7 +56,7 @@ export interface Settings {
   dev: boolean
   /** Whether the evaluation routes answer without a token. */
   open: boolean
-  tokens: { admin: Tokens, read: Tokens, evaluation: Tokens, browser: Tokens }
+  tokens: { admin: Tokens, read: Tokens, evaluation: EvaluationTokens, browser: EvaluationTokens }
   /** What is allowed and yet probably not meant. */
   warnings: string[]
 }
@@ -68,8 +70,8 @@ export function readSettings (argv: readonly string[], env: Env): Settings {
   const tokens = {
     admin: splitTokens('FLAGS_ADMIN_TOKENS', env),
     read: splitTokens('FLAGS_READ_TOKENS', env),
-    evaluation: splitTokens('FLAGS_EVALUATION_TOKENS', env),
-    browser: splitTokens('FLAGS_BROWSER_TOKENS', env)
+    evaluation: splitLimited('FLAGS_EVALUATION_TOKENS', env),
+    browser: splitLimited('FLAGS_BROWSER_TOKENS', env)
   }
   checkTokens(tokens)
   const host = text('host', '127.0.0.1')
@@ -167,10 +169,23 @@ function splitTokens (variable: keyof typeof tokenVariables, env: Env): Tokens {
   return tokens
 }
 
+/** `shop=secret,qa@staging=secret`: what follows the last @ of a name is the environment that its secret is limited to. */
+function splitLimited (variable: keyof typeof tokenVariables, env: Env): EvaluationTokens {
+  const tokens: EvaluationTokens = Object.create(null)
+  for (const [written, secrets] of Object.entries(splitTokens(variable, env))) {
+    const at = written.lastIndexOf('@')
+    const name = at === -1 ? written : written.slice(0, at)
+    const environment = at === -1 ? undefined : written.slice(at + 1)
+    if (name === '' || (environment !== undefined && !isKey(environment))) throw new UsageError(`${variable} has "${written}"; write name@environment=secret, or name=secret for all environments`)
+    ;(tokens[name] ??= []).push(...secrets.map((secret) => environment === undefined ? secret : { secret, environment }))
+  }
+  return tokens
+}
+
 /** Secrets are long enough for one, can stand in a header, and each opens one thing only. */
 function checkTokens (tokens: Settings['tokens']): void {
   try {
-    readTokens(tokens, { admin: 'FLAGS_ADMIN_TOKENS', read: 'FLAGS_READ_TOKENS', evaluation: 'FLAGS_EVALUATION_TOKENS', browser: 'FLAGS_BROWSER_TOKENS' })
+    readTokens(tokens, { admin: 'FLAGS_ADMIN_TOKENS', read: 'FLAGS_READ_TOKENS', evaluation: 'FLAGS_EVALUATION_TOKENS', browser: 'FLAGS_BROWSER_TOKENS' }, ['evaluation', 'browser'])
   } catch (error) {
     throw isFlagsError(error) ? new UsageError(error.message) : error
   }
@@ -190,7 +205,7 @@ function shown (redis: Given | undefined): string[] {
   return redis?.from === '--redis' && new URL(redis.text).password !== '' ? ['every user of this machine can read the password in --redis; set FLAGS_REDIS instead'] : []
 }
 
-export function isEmpty (tokens: Tokens): boolean {
+export function isEmpty (tokens: EvaluationTokens): boolean {
   return Object.keys(tokens).length === 0
 }
 
