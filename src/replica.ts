@@ -1,11 +1,13 @@
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { StageAnnouncer } from './replica/announce-stages.js'
 import { CarefulEmitter } from './replica/careful-emitter.js'
 import { bootstrapped, followed, loaded, type Bootstrap, type Known, type Touched } from './replica/documents.js'
 import { Losses, type Moment } from './replica/losses.js'
 import type { Left } from './replica/snapshot-file.js'
 import { Turns } from './replica/turns.js'
 import { errors, isFlagsError, textOf, type FlagsError } from './errors.js'
+import type { Beginning } from './evaluation/boundaries.js'
 import type { Snapshot } from './evaluation/snapshot.js'
 import { resetEpoch, type Kind, type Position, type Reading, type Store, type Write, type Written } from './store/store.js'
 
@@ -35,6 +37,8 @@ export interface ReplicaEvents {
   ready: []
   stale: []
   problem: [FlagsError]
+  /** A stage has begun by the clock. */
+  stage: [Beginning]
 }
 
 /** How long `sync` waits for the store's answer; milliseconds. */
@@ -52,6 +56,7 @@ export class Replica extends CarefulEmitter<ReplicaEvents> {
   #status: Status
   #failure: FlagsError | null = null
   readonly #losses: Losses
+  readonly #stages = new StageAnnouncer(this, (begun) => { this.say('stage', begun) })
   readonly #left: Left | undefined
   #syncedAt: Moment | null = null
   /** What to add to `performance.now()` for the store's clock. It is monotonic: a leap of this machine's clock moves no rollout. */
@@ -135,6 +140,7 @@ export class Replica extends CarefulEmitter<ReplicaEvents> {
     this.store.watch(() => { void this.#reads.take() })
     this.#poll = setInterval(() => { void this.#reads.take() }, this.#pollInterval).unref()
     this.#silence = setTimeout(() => this.#fallSilent(), this.#staleAfter).unref()
+    this.#stages.look() // at what is served until the store answers
     void this.#reads.take()
     await Promise.race([ready, sleep(patience, undefined, { signal: waiting.signal })])
     waiting.abort()
@@ -164,6 +170,7 @@ export class Replica extends CarefulEmitter<ReplicaEvents> {
     this.#closed = true
     clearInterval(this.#poll)
     clearTimeout(this.#silence)
+    this.#stages.close()
     try {
       await this.store.close()
     } finally {
@@ -265,6 +272,7 @@ export class Replica extends CarefulEmitter<ReplicaEvents> {
     }
     if (touched.flag.size + touched.segment.size > 0) this.say('change', { revision, flags: [...touched.flag], segments: [...touched.segment] })
     if (!wasReady) this.say('ready')
+    this.#stages.look()
   }
 
   #fail (problem: FlagsError): void {

@@ -1,8 +1,11 @@
 import fc from 'fast-check'
 import t from 'tap'
+import { beginningsOfFlag, countUntil, latestBeginning, type Beginning } from '../src/evaluation/boundaries.js'
+import { FlagEntry, Snapshot } from '../src/evaluation/snapshot.js'
 import { settleRollouts, stageAt } from '../src/evaluation/stages.js'
 import type { Environment, Flag } from '../src/model/flag.js'
 import type { Draw, RolloutState, Stage } from '../src/model/serve.js'
+import { StageAnnouncer } from '../src/replica/announce-stages.js'
 
 const hour = 3_600_000
 const start = Date.parse('2026-01-01T00:00:00Z')
@@ -141,4 +144,66 @@ t.test('a paused rollout stays paused through a disabled time', async (t) => {
   const disabled = settleRollouts(paused, { ...flag, enabled: false }, start + 5 * hour)
   t.same(stateOf(disabled), { stage: 0, since: at(0), pausedAt: at(1), disabledAt: at(1) })
   t.same(stateOf(settleRollouts(disabled, flag, start + 9 * hour)), { stage: 0, since: at(0), pausedAt: at(1) })
+})
+
+t.test('between two beginnings no flag stands at another stage, and at each one does', async (t) => {
+  const state = fc.record({ stage: fc.nat(6), since: time.map(iso), pausedAt: fc.option(time.map(iso), { nil: undefined }) })
+  let begun = 0
+  fc.assert(fc.property(withBoth, fc.option(state, { nil: undefined }), time, time, (stages, given, a, b) => {
+    const state = given && { ...given, stage: given.stage % stages.length }
+    const beginnings = beginningsOfFlag('f', { enabled: true, serve: { stages, state } }).sort((a, b) => a.at - b.at)
+    const [earlier, later] = [Math.min(a, b), Math.max(a, b)]
+    const passed = beginnings.slice(countUntil(beginnings, earlier), countUntil(beginnings, later))
+    begun += passed.length
+    const rise = stageAt(stages, state, later) - stageAt(stages, state, earlier)
+    return rise === passed.length && passed.every(({ stage, at }) => stageAt(stages, state, at) >= stage && stageAt(stages, state, at - 1) < stage)
+  }))
+  t.ok(begun > 10)
+})
+
+const daily: Draw = { stages: [{ percentage: 5 }, { percentage: 25, at: at(24) }, { percentage: 100, at: at(48) }] }
+const entry = (key: string, flag: Flag) => new FlagEntry(key, flag, { version: 1, time: 0, by: null })
+
+t.test('beginnings are known by flag, environment and rule, and only where the flag is enabled', async (t) => {
+  const when = { segment: 's' }
+  t.same(beginningsOfFlag('f', { enabled: true, serve: 'off', rules: [{ when, serve: 'on' }, { when, serve: daily }, { name: 'beta', when, serve: daily }] }).map(({ rule, stage, at, environment }) => [rule, stage, at, environment]), [
+    ['1', 1, start + 24 * hour, undefined], ['1', 2, start + 48 * hour, undefined], ['beta', 1, start + 24 * hour, undefined], ['beta', 2, start + 48 * hour, undefined]
+  ])
+  t.same(beginningsOfFlag('f', { environments: { staging: { enabled: true, serve: daily }, production: { serve: daily } } }).map(({ environment, stage }) => [environment, stage]), [['staging', 1], ['staging', 2]])
+  t.same(beginningsOfFlag('f', { enabled: false, serve: daily }), [])
+  t.same(beginningsOfFlag('f', { enabled: true, serve: { stages: hourly } }), [], 'without state hours do not run')
+})
+
+t.test('a snapshot keeps its list of beginnings until a change touches one', async (t) => {
+  const first = Snapshot.empty().with(new Map([['a', entry('a', { enabled: true, serve: daily })], ['b', entry('b', { enabled: true })]]), new Map())
+  const { beginnings } = first
+  t.equal(beginnings.length, 2)
+  t.equal(first.with(new Map([['b', undefined], ['c', entry('c', { enabled: false })]]), new Map()).beginnings, beginnings)
+  const later: Draw = { stages: [{ percentage: 5 }, { percentage: 25, at: at(30) }] }
+  const more = Snapshot.empty().with(new Map([['a', entry('a', { enabled: true, serve: daily })]]), new Map())
+  t.equal(more.beginnings.length, 2)
+  const next = more.with(new Map([['d', entry('d', { environments: { staging: { enabled: true, serve: later } } })]]), new Map())
+  t.same(next.beginnings.map(({ flag, at }) => [flag, (at - start) / hour]), [['a', 24], ['d', 30], ['a', 48]])
+  t.same([0, 24, 29, 30, 47, 48].map((hours) => (latestBeginning(next.beginnings, 'staging', start + hours * hour) || start) - start).map((time) => time / hour), [0, 24, 24, 30, 30, 48])
+  t.equal(latestBeginning(next.beginnings, 'production', start + 40 * hour), start + 24 * hour)
+  t.same(next.with(new Map([['a', undefined]]), new Map()).beginnings.map(({ flag }) => flag), ['d'])
+  t.equal(more.beginnings.length, 2, 'what was pinned stays')
+})
+
+t.test('each stage that begins by the clock is told of once, none that a change brought with it', async (t) => {
+  const begun: Array<[string, number]> = []
+  let hours = 0
+  let snapshot = Snapshot.empty().with(new Map([['a', entry('a', { enabled: true, serve: daily })]]), new Map())
+  const announcer = new StageAnnouncer({ status: 'READY', get snapshot () { return snapshot }, now: () => start + hours * hour }, ({ flag, stage }: Beginning) => { begun.push([flag, stage]) })
+  const look = (at: number) => {
+    hours = at
+    announcer.look()
+    return begun.splice(0)
+  }
+  t.same(look(23), [])
+  t.same([look(24), look(24), look(25)], [[['a', 1]], [], []])
+  snapshot = snapshot.with(new Map([['b', entry('b', { enabled: true, serve: { stages: [{ percentage: 5 }, { percentage: 25, at: at(26) }, { percentage: 50, at: at(40) }] } })]]), new Map())
+  t.same(look(27), [], 'it began before it was known')
+  t.same(look(50), [['b', 2], ['a', 2]])
+  announcer.close()
 })

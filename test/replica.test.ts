@@ -210,6 +210,17 @@ t.test('the clock is the store\'s, whatever this machine thinks', async (t) => {
   t.ok(Math.abs(replica.lastSyncedAt! - Date.now()) < 1000, 'lastSyncedAt is this machine\'s')
 })
 
+t.test('a stage that begins by the clock is told of when it has begun', async (t) => {
+  const { memory, store, replica } = build(t)
+  const at = Date.now() + 3_600_000
+  store.onRead = async (read) => ({ ...await read(), time: at - 500 })
+  write(memory, 'a', JSON.stringify({ enabled: true, serve: { stages: [{ percentage: 0 }, { percentage: 100, at: new Date(at).toISOString() }] } }))
+  await replica.start()
+  const [begun] = await once(replica, 'stage')
+  t.same(begun, { flag: 'a', environment: undefined, rule: undefined, stage: 1, at })
+  t.ok(replica.now() >= at)
+})
+
 t.test('a bootstrap that is not valid is refused with every field at fault', async (t) => {
   const bootstrap = { flags: { a: { enabled: 'yes' }, b: { enabled: true, prerequisites: [{ flag: 'missing' }] } }, segments: { s: {} } } as unknown as Bootstrap
   t.throws(() => new Replica({ store: new MemoryStore(), bootstrap }), { code: 'FST_FLAGS_INVALID_OPTION', message: /\/flags\/a\/enabled .*\/flags\/b\/prerequisites\/0\/flag .*\/segments\/s/ })

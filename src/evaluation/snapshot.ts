@@ -2,6 +2,7 @@ import type { EvaluationContext } from '../model/context.js'
 import type { Flag } from '../model/flag.js'
 import { environmentOf } from '../model/meaning.js'
 import type { Segment } from '../model/segment.js'
+import { beginningsOfFlag, type Beginning } from './boundaries.js'
 import { compileFlag } from './compile.js'
 import { compileWhen, type CompiledWhen, type Segments } from './conditions.js'
 import type { Outcome } from './details.js'
@@ -83,6 +84,8 @@ export class Snapshot implements Segments {
   readonly #segments: PersistentMap<SegmentEntry>
   #segmentDepths: Map<string, number> | undefined
   #prerequisiteDepths: Map<string, Map<string, number>> | undefined
+  #scheduled: PersistentMap<readonly Beginning[]> | undefined
+  #beginnings: readonly Beginning[] | undefined
 
   constructor (flags: PersistentMap<FlagEntry>, segments: PersistentMap<SegmentEntry>) {
     this.#flags = flags
@@ -139,9 +142,35 @@ export class Snapshot implements Segments {
     return this.#segments.values()
   }
 
-  with (flags: ReadonlyMap<string, FlagEntry | undefined>, segments: ReadonlyMap<string, SegmentEntry | undefined>): Snapshot {
-    return new Snapshot(this.#flags.with(flags), this.#segments.with(segments))
+  /** Every stage that begins by the clock, sorted by time: the same list as long as no change touches one. */
+  get beginnings (): readonly Beginning[] {
+    this.#scheduled ??= new PersistentMap(scheduledAmong(this.#flags.values()))
+    return (this.#beginnings ??= [...this.#scheduled.values()].flat().sort((a, b) => a.at - b.at))
   }
+
+  with (flags: ReadonlyMap<string, FlagEntry | undefined>, segments: ReadonlyMap<string, SegmentEntry | undefined>): Snapshot {
+    const next = new Snapshot(this.#flags.with(flags), this.#segments.with(segments))
+    if (this.#scheduled === undefined) return next
+    // Few flags have such stages: what is known of them is carried on, at the cost of the change.
+    const updates = new Map<string, readonly Beginning[] | undefined>()
+    for (const [key, entry] of flags) {
+      const beginnings = entry === undefined ? [] : beginningsOfFlag(key, entry.document)
+      if (beginnings.length > 0) updates.set(key, beginnings)
+      else if (this.#scheduled.get(key) !== undefined) updates.set(key, undefined)
+    }
+    next.#scheduled = this.#scheduled.with(updates)
+    if (updates.size === 0) next.#beginnings = this.#beginnings
+    return next
+  }
+}
+
+function scheduledAmong (flags: Iterable<FlagEntry>): Map<string, readonly Beginning[]> {
+  const scheduled = new Map<string, readonly Beginning[]>()
+  for (const { key, document } of flags) {
+    const beginnings = beginningsOfFlag(key, document)
+    if (beginnings.length > 0) scheduled.set(key, beginnings)
+  }
+  return scheduled
 }
 
 interface Step { key: string, ways: readonly string[], gone: number, depth: number }

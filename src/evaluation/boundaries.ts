@@ -1,0 +1,67 @@
+import type { Environment, Flag } from '../model/flag.js'
+import { disabledBy } from '../model/meaning.js'
+import type { Serve } from '../model/serve.js'
+import { beginningsOf } from './stages.js'
+
+/** A stage that begins by the clock, if nothing is changed until then. */
+export interface Beginning {
+  readonly flag: string
+  /** Undefined for a flag without environments: it begins in each. */
+  readonly environment: string | undefined
+  /** The rule it stands in, its name or else its index; undefined for the serve of all others. */
+  readonly rule: string | undefined
+  /** 0-based. */
+  readonly stage: number
+  /** Epoch milliseconds of the store's clock. */
+  readonly at: number
+}
+
+/** When each stage of a flag begins that is not left to a person and has not been reached already; none where it is disabled. */
+export function beginningsOfFlag (key: string, flag: Flag): Beginning[] {
+  const found: Beginning[] = []
+  if (flag.environments === undefined) collect(flag, undefined)
+  else for (const [name, settings] of Object.entries(flag.environments)) collect(settings, name)
+  return found
+
+  function collect ({ serve, rules }: Environment, environment: string | undefined): void {
+    if (disabledBy(flag, environment ?? '') !== undefined) return
+    add(serve, environment, undefined)
+    rules?.forEach((rule, index) => add(rule.serve, environment, rule.name ?? String(index)))
+  }
+
+  function add (serve: Serve | undefined, environment: string | undefined, rule: string | undefined): void {
+    if (typeof serve !== 'object' || serve.stages === undefined) return
+    for (const [stage, at] of beginningsOf(serve.stages, serve.state).entries()) {
+      if (Number.isFinite(at)) found.push({ flag: key, environment, rule, stage, at })
+    }
+  }
+}
+
+/** How many of these, sorted by time, lie at or before a moment. */
+export function countUntil (beginnings: readonly Beginning[], moment: number): number {
+  let [low, high] = [0, beginnings.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (beginnings[middle]!.at <= moment) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+const byEnvironment = new WeakMap<readonly Beginning[], Map<string, readonly Beginning[]>>()
+
+/**
+ * When the latest stage began that `environment` has reached by the clock at `now`; 0 for none. As long as that and the documents
+ * stay the same, so does every answer.
+ */
+export function latestBeginning (beginnings: readonly Beginning[], environment: string, now: number): number {
+  if (beginnings.length === 0) return 0
+  let environments = byEnvironment.get(beginnings)
+  if (environments === undefined) byEnvironment.set(beginnings, environments = new Map())
+  let own = environments.get(environment)
+  if (own === undefined) {
+    if (environments.size === 32) environments.clear() // names may come from callers
+    environments.set(environment, own = beginnings.filter((one) => one.environment === undefined || one.environment === environment))
+  }
+  return own[countUntil(own, now) - 1]?.at ?? 0
+}
