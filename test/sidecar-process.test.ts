@@ -72,6 +72,25 @@ t.test('a second signal ends it at once, with 1', async (t) => {
   t.equal(await cli.end('SIGTERM'), 1)
 })
 
+t.test('it answers and ends though nobody reads its logs, or whoever did is gone', async (t) => {
+  const [unread, left] = [0, 1].map(() => startCli(t, ['serve', '--memory', '--port', '0', '--log-level', 'debug'])) as [Cli, Cli]
+  const urls = [await unread.url, await left.url]
+  unread.child.stdout!.pause()
+  left.child.stdout!.destroy()
+  left.child.stderr!.destroy()
+  // Two lines for each request: more than fits into a pipe.
+  for (let i = 0; i < 40; i++) {
+    const answers = await Promise.all(urls.flatMap((url) => Array.from({ length: 25 }, async () => (await fetch(`${url}/healthz`)).status)))
+    t.ok(answers.every((status) => status === 200))
+  }
+  for (const { child } of [unread, left]) {
+    const exited = once(child, 'exit')
+    child.kill('SIGTERM')
+    t.strictSame(await exited, [0, null])
+  }
+  unread.child.stdout!.resume()
+})
+
 t.test('killed while it writes, it comes back with every change that was acknowledged', async (t) => {
   const cwd = t.testdir({})
   const first = startCli(t, ['serve', '--port', '0'], { cwd, env: admin })

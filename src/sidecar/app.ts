@@ -6,6 +6,7 @@ import flags from '../plugin.js'
 import { evaluationRoutes } from '../routes/evaluation.js'
 import { healthRoutes } from '../routes/health.js'
 import { pathOf } from '../routes/scope.js'
+import { logOutput } from './output.js'
 import { isEmpty, type Settings } from './settings.js'
 
 /** The sidecar as a Fastify app, ready to listen. */
@@ -14,7 +15,7 @@ export async function buildSidecar ({ store, environment, namespace, trust, snap
   const checkingInterval = Math.min(500, requestTimeout / 10) // Node looks for late requests so often, and sees them so much late
   const arrival = requestTimeout - 2 * checkingInterval
   const app: FastifyInstance = Fastify({
-    logger: { level: logLevel, serializers: { req: describe } },
+    logger: { level: logLevel, stream: logOutput, serializers: { req: describe } },
     logController: new LogController({ disableRequestLogging: !tellsRequests }),
     requestTimeout: arrival, // 0 by default: half-sent bodies stay open for ever
     connectionTimeout: 60_000, // nor may one stay that reads nothing

@@ -5,12 +5,14 @@ import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
 import { buildSidecar } from './app.js'
 import { StartError } from './failures.js'
+import { logsWritten, outliveReaders } from './output.js'
 import { report } from './report.js'
 import { isEmpty, type Settings } from './settings.js'
 
 /** Runs a sidecar until a signal ends the process. Logs are JSON lines on stdout; `tell` is told what a person should read. */
 export async function serve (settings: Settings, tell: (text: string) => void): Promise<void> {
   if (settings.dev && isEmpty(settings.tokens.admin)) settings.tokens.admin = { dev: [randomBytes(24).toString('base64url')] }
+  outliveReaders()
   const app = await buildSidecar(settings)
   const { status, problem } = app.flags
   if (settings.store.kind === 'file' && status === 'NOT_READY') { // Redis may come yet; a file does not mend itself
@@ -24,6 +26,7 @@ export async function serve (settings: Settings, tell: (text: string) => void): 
     if (err === undefined) app.log.info({ signal }, 'ends once what was asked is answered')
     else app.log.fatal({ err }, 'ends after an error that nobody caught')
     await app.close()
+    await logsWritten()
   })
   tell(report(settings, url, app.flags))
 }
