@@ -1,10 +1,11 @@
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
-import { EvaluationMessage, evaluations } from '../diagnostics.js'
 import { errors } from '../errors.js'
 import type { FlagEntry, Snapshot } from '../evaluation/snapshot.js'
 import { openAccess, type AccessOptions, type Asker } from './access.js'
 import { toJson } from './answers.js'
 import { readBody, readQuery, type Asking } from './asking.js'
+import { noteEvaluations } from './noting.js'
+import { evaluationOperations } from './openapi/evaluation.js'
 import { openScope } from './scope.js'
 
 export interface EvaluationOptions extends AccessOptions {
@@ -19,7 +20,8 @@ interface KeyRoute { Params: { key: string } }
 export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (app, { prefix, ...who }) => {
   if (!app.hasDecorator('flags')) throw new errors.INVALID_OPTION('evaluationRoutes needs fastify-flags in the same scope, before it: await app.register(flags)')
   const { admit, subjectOf, sees } = openAccess(app, who)
-  const scope = openScope(app, { prefix, keyed: ['/flags'], bodyLimit })
+  const scope = openScope(app, { prefix, keyed: ['/flags'], bodyLimit, operations: evaluationOperations })
+  const note = noteEvaluations(app)
 
   function evaluate (request: FastifyRequest<KeyRoute>, reply: FastifyReply, asker: Asker, asking: Asking | undefined): FastifyReply {
     const { key } = request.params
@@ -27,7 +29,7 @@ export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (ap
     const entry = subject.snapshot.flag(key)
     if (entry === undefined || !sees(asker, entry.document)) throw new errors.FLAG_NOT_FOUND(JSON.stringify(key.slice(0, 100)))
     const outcome = entry.evaluate(subject)
-    if (evaluations.hasSubscribers) evaluations.publish(new EvaluationMessage(subject, key, outcome.details))
+    note(subject, key, outcome)
     if (outcome.details.reason === 'ERROR') throw new errors.NOT_EVALUATED(key, outcome.details.errorMessage)
     return send(reply, toJson(key, outcome, asker?.grant === 'browser'))
   }

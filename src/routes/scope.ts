@@ -5,6 +5,7 @@ import { Compile } from 'typebox/compile'
 import { errors, isFlagsError, type ErrorDetail, type FlagsError } from '../errors.js'
 import { faultsOf } from '../model/faults.js'
 import { parseJson } from '../model/json.js'
+import { describeRoute, type Operations } from './openapi/operation.js'
 
 /** A document of 1 MB and what a request wraps around it, in bytes. */
 export const documentBodyLimit = 1024 * 1024 + 64 * 1024
@@ -26,6 +27,8 @@ export interface ScopeOptions {
   bodyLimit?: number
   /** Whether a host's OpenAPI shows the routes. */
   visible?: boolean
+  /** What OpenAPI documents say of them. */
+  operations?: Operations
   /** An error as the body of its answer, where it is not `{ statusCode, code, error, message, details? }`. */
   present?: (error: FlagsError, request: FastifyRequest) => object
 }
@@ -35,7 +38,7 @@ export interface ScopeOptions {
  * not its Ajv options, compilers, parsers, serializers, error handler or 404. Its hooks run as everywhere, so that its
  * authentication, rate limits and CORS hold here too. Handlers return any JSON value; routes hold TypeBox schemas.
  */
-export function openScope (app: FastifyInstance, { prefix, keyed = [], bodyLimit = documentBodyLimit, visible = false, present = problem }: ScopeOptions = {}) {
+export function openScope (app: FastifyInstance, { prefix, keyed = [], bodyLimit = documentBodyLimit, visible = false, operations, present = problem }: ScopeOptions = {}) {
   app.setValidatorCompiler(({ schema, httpPart = 'request' }) => validatorOf(schema as TSchema, httpPart))
   app.setSerializerCompiler(() => (value) => JSON.stringify(value))
 
@@ -56,7 +59,8 @@ export function openScope (app: FastifyInstance, { prefix, keyed = [], bodyLimit
   })
 
   app.addHook('onRoute', (route) => {
-    const schema: HidingSchema = { hide: !visible, ...route.schema }
+    const description = operations && describeRoute(app, route, operations)
+    const schema: HidingSchema = { hide: !visible, ...visible && description, ...route.schema }
     route.schema = schema
     route.bodyLimit ??= bodyLimit
     route.childLoggerFactory ??= makeLogger

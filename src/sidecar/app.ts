@@ -6,11 +6,12 @@ import flags from '../plugin.js'
 import { evaluationRoutes } from '../routes/evaluation.js'
 import { healthRoutes } from '../routes/health.js'
 import { pathOf } from '../routes/scope.js'
+import { addDocs, listRoutes } from './docs.js'
 import { logOutput } from './output.js'
 import { isEmpty, type Settings } from './settings.js'
 
 /** The sidecar as a Fastify app, ready to listen. */
-export async function buildSidecar ({ store, environment, namespace, trust, snapshotFile, tokens, requestTimeout, logLevel }: Settings): Promise<FastifyInstance> {
+export async function buildSidecar ({ store, environment, namespace, trust, snapshotFile, tokens, requestTimeout, logLevel, open }: Settings): Promise<FastifyInstance> {
   const tellsRequests = logLevel === 'debug' || logLevel === 'trace'
   const checkingInterval = Math.min(500, requestTimeout / 10) // Node looks for late requests so often, and sees them so much late
   const arrival = requestTimeout - 2 * checkingInterval
@@ -23,6 +24,7 @@ export async function buildSidecar ({ store, environment, namespace, trust, snap
     clientErrorHandler,
     frameworkErrors: (_error, _request, reply) => { refuse(reply, unreadable()) }
   })
+  const routes = listRoutes(app)
   const changeable = !isEmpty(tokens.admin) || !isEmpty(tokens.read)
   await app.register(flags, {
     ...(store.kind === 'redis' ? { redis: store.url } : { store: store.kind === 'file' ? { file: store.path } : 'memory' }),
@@ -34,6 +36,7 @@ export async function buildSidecar ({ store, environment, namespace, trust, snap
   })
   await app.register(healthRoutes)
   await app.register(evaluationRoutes, { tokens: some(tokens.evaluation), browserTokens: some(tokens.browser), identity: 'caller' })
+  await addDocs(app, routes, { open })
   app.setNotFoundHandler((request, reply) => {
     const path = pathOf(request.url)
     const hint = !changeable && /^\/admin(?:\/|$)/.test(path) ? ': the admin routes are off; set FLAGS_ADMIN_TOKENS=name=secret and start again' : ''
