@@ -11,7 +11,7 @@ const parts: Array<{ part: string, owns: RegExp, imports: string[], packages?: R
   { part: 'store/redis', owns: /^store\/redis/, imports: ['store', 'model', 'errors'], packages: /^ioredis$/ },
   { part: 'store', owns: /^store\//, imports: ['model', 'errors'] },
   { part: 'core', owns: /^(replica|flags|flag-types|facade|diagnostics|admin)(\.ts$|\/)/, imports: ['evaluation', 'store', 'model', 'errors'] },
-  { part: 'routes', owns: /^routes\//, imports: ['core', 'evaluation', 'store', 'model', 'errors'], packages: /^(fastify|fastify-plugin|@fastify\/.*|typebox(\/.*)?)$/ },
+  { part: 'routes', owns: /^routes\//, imports: ['core', 'evaluation', 'store', 'model', 'errors'], packages: /^(fastify|fastify-plugin|@fastify\/.*|@platformatic\/prom-client|typebox(\/.*)?)$/ },
   { part: 'plugin', owns: /^(plugin|options|index)\.ts$|^plugin\//, imports: ['routes', 'core', 'store/redis', 'store', 'evaluation', 'model', 'errors'], packages: /^(fastify|fastify-plugin|@fastify\/.*|ioredis)$/ },
   { part: 'sidecar', owns: /^sidecar\//, imports: ['plugin', 'routes', 'core', 'store/redis', 'store', 'model', 'errors'], packages: /^(fastify|@fastify\/.*|close-with-grace|ioredis)$/ }
 ]

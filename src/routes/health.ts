@@ -1,7 +1,7 @@
 import type { FastifyPluginAsync } from 'fastify'
 import { doubtOfEnvironment } from '../evaluation/environments.js'
 import type { Snapshot } from '../evaluation/snapshot.js'
-import { healthOperations } from './openapi/health.js'
+import { serverOperations } from './openapi/server.js'
 import { openScope } from './scope.js'
 
 /**
@@ -9,7 +9,7 @@ import { openScope } from './scope.js'
  * what was last known is better than nothing, and says for how many seconds and why. An encapsulated plugin.
  */
 export const healthRoutes: FastifyPluginAsync = async (app) => {
-  const scope = openScope(app, { operations: healthOperations })
+  const scope = openScope(app, { operations: serverOperations })
 
   scope.get('/healthz', async () => ({ status: 'ok' }))
 

@@ -5,6 +5,7 @@ import { errors, type FlagsError } from '../errors.js'
 import flags from '../plugin.js'
 import { evaluationRoutes } from '../routes/evaluation.js'
 import { healthRoutes } from '../routes/health.js'
+import { addMetrics, timeRequests } from '../routes/metrics.js'
 import { pathOf } from '../routes/scope.js'
 import { addDocs, listRoutes } from './docs.js'
 import { logOutput } from './output.js'
@@ -25,6 +26,7 @@ export async function buildSidecar ({ store, environment, namespace, trust, snap
     frameworkErrors: (_error, _request, reply) => { refuse(reply, unreadable()) }
   })
   const routes = listRoutes(app)
+  const times = timeRequests(app)
   const changeable = !isEmpty(tokens.admin) || !isEmpty(tokens.read)
   await app.register(flags, {
     ...(store.kind === 'redis' ? { redis: store.url } : { store: store.kind === 'file' ? { file: store.path } : 'memory' }),
@@ -35,6 +37,7 @@ export async function buildSidecar ({ store, environment, namespace, trust, snap
     admin: changeable ? { tokens: some(tokens.admin), readTokens: some(tokens.read) } : undefined
   })
   await app.register(healthRoutes)
+  await addMetrics(app, { times, tokens: open ? undefined : { admin: tokens.admin, read: tokens.read, evaluation: tokens.evaluation } })
   await app.register(evaluationRoutes, { tokens: some(tokens.evaluation), browserTokens: some(tokens.browser), identity: 'caller' })
   await addDocs(app, routes, { open })
   app.setNotFoundHandler((request, reply) => {

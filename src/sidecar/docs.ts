@@ -2,7 +2,7 @@ import swagger, { type StaticDocumentSpec } from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { openapiDocument } from '../routes/openapi/document.js'
-import { healthOperations } from '../routes/openapi/health.js'
+import { serverOperations } from '../routes/openapi/server.js'
 import { openScope } from '../routes/scope.js'
 import { version } from './help.js'
 
@@ -22,7 +22,7 @@ export function listRoutes (app: FastifyInstance): RouteOptions[] {
 export async function addDocs (app: FastifyInstance, routes: RouteOptions[], { open, url }: { open: boolean, url?: string }): Promise<void> {
   let text = ''
   await app.register(async (app) => {
-    openScope(app, { operations: healthOperations }).get('/openapi.json', (request, reply) => reply.type('application/json; charset=utf-8').send(text))
+    openScope(app, { operations: serverOperations }).get('/openapi.json', (request, reply) => reply.type('application/json; charset=utf-8').send(text))
   })
   const document = openapiDocument(routes, { version: version(), url, open })
   text = JSON.stringify(document)

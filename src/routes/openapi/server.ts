@@ -11,7 +11,7 @@ const Readiness = Type.Object({
   warning: Type.Optional(Type.String({ description: 'What is probably not meant, such as an environment that no flag knows.' }))
 })
 
-export const healthOperations: Operations = {
+export const serverOperations: Operations = {
   tag: { name: 'Operations', description: 'How this server does, and what it can do.' },
   access: 'none',
   schemas: { Readiness },
@@ -33,7 +33,7 @@ export const healthOperations: Operations = {
     },
     'GET /metrics': {
       summary: 'Metrics for Prometheus',
-      description: 'Open where evaluation is; otherwise for evaluation, read and admin tokens, since it names the flags.',
+      description: 'Open where evaluation is; otherwise for read, admin and evaluation tokens, since it names the flags.',
       access: 'metrics',
       answers: { 200: { description: 'The Prometheus text format.', type: 'text/plain; version=0.0.4; charset=utf-8', schema: { type: 'string' }, example: 'fastify_flags_evaluations_total{flag="new_checkout_flow",variant="on",reason="STATIC"} 1027\nfastify_flags_revision 42\n' } }
     }

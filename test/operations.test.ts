@@ -1,0 +1,110 @@
+import type { FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import { Snapshot } from '../src/evaluation/snapshot.js'
+import { EvaluationCounts } from '../src/routes/metrics/evaluation-counts.js'
+import { buildSidecar } from '../src/sidecar/app.js'
+import { readSettings } from '../src/sidecar/settings.js'
+
+const secret = (name: string) => `${name}-secret-of-32-characters-xxxxx`
+const bearer = (name: string) => ({ authorization: `Bearer ${secret(name)}` })
+
+async function build (t: Test, line = '--memory', env: Record<string, string> = {}): Promise<FastifyInstance> {
+  const app = await buildSidecar(readSettings(`--log-level silent ${line}`.split(' '), env))
+  t.teardown(() => app.close())
+  return app
+}
+
+/** The samples of `/metrics`, by name and labels. */
+async function metrics (app: FastifyInstance, headers = {}): Promise<Map<string, number>> {
+  const { body } = await app.inject({ url: '/metrics', headers })
+  const samples = body.split('\n').filter((line) => line !== '' && !line.startsWith('#')).map((line): [string, number] => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ') + 1))])
+  t.equal(new Set(samples.map(([name]) => name)).size, samples.length, 'no sample stands twice')
+  return new Map(samples)
+}
+
+const evaluations = async (app: FastifyInstance) => Object.fromEntries([...await metrics(app)].filter(([name]) => name.startsWith('fastify_flags_evaluations_total')).map(([name, value]) => [name.slice('fastify_flags_evaluations_total'.length), value]))
+
+t.test('single evaluations are counted by flag, variant and reason: each server\'s own, and none for lists', async (t) => {
+  const [app, other] = [await build(t), await build(t)]
+  for (const one of [app, other]) {
+    await one.flags.admin.put('plain', { enabled: true })
+    await one.flags.admin.put('named', { enabled: true, variants: ['a', 'b'], serve: 'a', targets: [{ variant: 'b', users: ['alice'] }] })
+  }
+  const ask = async (key: string, user = '') => await app.inject(`/flags/${key}/evaluate?user=${user}`)
+  for (const key of ['plain', 'plain', 'named', 'made-up', 'made-up-too']) await ask(key)
+  await ask('named', 'alice')
+  await app.inject({ method: 'POST', url: '/flags/plain/evaluate', payload: { context: {} } })
+  await app.inject('/flags')
+  await app.inject('/flags?user=alice')
+  t.same(await evaluations(app), {
+    '{flag="plain",variant="on",reason="STATIC"}': 3,
+    '{flag="named",variant="a",reason="DEFAULT"}': 1,
+    '{flag="named",variant="b",reason="TARGETING_MATCH"}': 1
+  })
+  t.same(await evaluations(other), {})
+})
+
+t.test('counts outlive a change of their flag, and go with the flag or the variant', async (t) => {
+  const app = await build(t)
+  const { admin } = app.flags
+  const count = async (key: string) => { await app.inject(`/flags/${key}/evaluate`) }
+  await admin.put('named', { enabled: true, variants: ['a', 'b', 'c'], serve: 'a' })
+  await count('named')
+  await admin.patch('named', { description: 'changed' })
+  await count('named')
+  t.same(await evaluations(app), { '{flag="named",variant="a",reason="STATIC"}': 2 })
+  await admin.patch('named', { serve: 'b' })
+  await count('named')
+  await admin.patch('named', { variants: ['b', 'c'], offVariant: 'b' })
+  t.same(await evaluations(app), { '{flag="named",variant="b",reason="STATIC"}': 1 })
+  await admin.delete('named')
+  t.same(await evaluations(app), {})
+  await admin.put('named', { enabled: true })
+  await count('named')
+  t.same(await evaluations(app), { '{flag="named",variant="on",reason="STATIC"}': 1 })
+})
+
+t.test('however many flags are asked for, there are 2,000 series at most and none is lost from the sum', async (t) => {
+  const counts = new EvaluationCounts()
+  const ask = (i: number) => counts.count(`flag-${i}`, { enabled: true, details: { value: true, variant: 'on', reason: 'STATIC', flagMetadata: {} } })
+  for (let i = 0; i < 2100; i++) ask(i)
+  const samples = () => counts.text().split('\n').filter((line) => line.startsWith('fastify_flags_evaluations_total'))
+  t.equal(samples().length, 2001)
+  t.equal(samples().at(-1), 'fastify_flags_evaluations_total{flag="_other",variant="_other",reason="STATIC"} 100')
+  counts.settle(['flag-0', 'flag-1'], Snapshot.empty())
+  for (let i = 2000; i < 2100; i++) ask(i)
+  t.equal(samples().length, 2001, 'what goes makes room')
+  t.equal(samples().at(-1), 'fastify_flags_evaluations_total{flag="_other",variant="_other",reason="STATIC"} 198')
+})
+
+t.test('metrics tell revision, age, flags, status, problems, requests by pattern, and the process', async (t) => {
+  const app = await build(t)
+  await app.flags.admin.put('plain', { enabled: true })
+  for (const url of ['/flags/plain/evaluate', '/flags/none/evaluate', '/nothing/of/the/kind', '/nothing/else']) await app.inject(url)
+  const samples = await metrics(app)
+  t.equal(samples.get('fastify_flags_revision'), 1)
+  t.equal(samples.get('fastify_flags_flags'), 1)
+  t.ok(samples.get('fastify_flags_age_seconds')! < 20)
+  t.same(['NOT_READY', 'READY', 'STALE'].map((status) => samples.get(`fastify_flags_status{status="${status}"}`)), [0, 1, 0])
+  const requests = (labels: string) => samples.get(`http_request_duration_seconds_count{${labels}}`)
+  t.equal(requests('method="GET",route="/flags/:key/evaluate",status_code="200"'), 1)
+  t.equal(requests('method="GET",route="/flags/:key/evaluate",status_code="404"'), 1)
+  t.equal(requests('method="GET",route="",status_code="404"'), 2)
+  t.equal(samples.get('http_request_duration_seconds_bucket{method="GET",route="",status_code="404",le="+Inf"}'), 2)
+  t.ok(samples.get('process_cpu_seconds_total')! > 0 && samples.get('process_resident_memory_bytes')! > 0)
+})
+
+t.test('with the store away metrics say so', async (t) => {
+  const app = await build(t, '--redis redis://127.0.0.1:1')
+  const samples = await metrics(app)
+  t.equal(samples.get('fastify_flags_problems_total{code="FST_FLAGS_STORE_UNAVAILABLE"}'), 1)
+  t.equal(samples.get('fastify_flags_status{status="NOT_READY"}'), 1)
+  t.notOk(samples.has('fastify_flags_age_seconds'))
+})
+
+t.test('metrics are open where evaluation is; where it is not, to read, admin and evaluation tokens, not to browsers\'', async (t) => {
+  t.equal((await (await build(t)).inject('/metrics')).statusCode, 200)
+  const app = await build(t, '--memory', { FLAGS_ADMIN_TOKENS: `alice=${secret('a')}`, FLAGS_READ_TOKENS: `prometheus=${secret('r')}`, FLAGS_EVALUATION_TOKENS: `shop=${secret('s')},qa@staging=${secret('q')}`, FLAGS_BROWSER_TOKENS: `web=${secret('w')}` })
+  for (const name of ['a', 'r', 's', 'q']) t.equal((await app.inject({ url: '/metrics', headers: bearer(name) })).statusCode, 200, name)
+  for (const headers of [{}, bearer('w'), bearer('x')]) t.match((await app.inject({ url: '/metrics', headers })).json(), { statusCode: 401, code: 'FST_FLAGS_UNAUTHORIZED' })
+})
