@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
-import { checkFlag, readFlag } from '../src/model/check.js'
+import { checkFlag, loadFlag, readFlag } from '../src/model/check.js'
 import { pointer } from '../src/model/json.js'
 import { amongNeighbours, arbitraryFlag } from './helpers/arbitrary-flags.js'
 
@@ -53,8 +53,27 @@ t.test('one field that nobody knows is the one that is named; a store\'s reader 
     const expected = [`${path}/x~1y~0z`]
     assert.deepEqual('details' in checked && checked.details.map(({ path }) => path), expected)
     assert.deepEqual(readFlag(JSON.stringify(flag)), { value: flag, unknownFields: expected })
+    assert.deepEqual(loadFlag(JSON.stringify(flag)), { value: flag, unknownFields: [] })
   }), { numRuns: 500 })
   t.pass()
+  t.end()
+})
+
+t.test('a flag is loaded if and only if it is read, whatever its text', (t) => {
+  let refused = 0
+  fc.assert(fc.property(arbitraryFlag, fc.array(fc.tuple(fc.nat(), fc.jsonValue(), fc.boolean()), { maxLength: 3 }), (flag, changes) => {
+    for (const [chosen, value, added] of changes) {
+      const all = [...places(flag)]
+      const place = all[chosen % all.length]
+      if (place !== undefined) place.parent[added ? 'of-a-later-version' : place.name] = value
+    }
+    const text = JSON.stringify(flag)
+    const read = readFlag(text)
+    const loaded = loadFlag(text)
+    if ('details' in read) refused++
+    assert.deepEqual(loaded, 'details' in read ? read : { value: read.value, unknownFields: 'unknownFields' in loaded && loaded.unknownFields })
+  }), { numRuns: 1000 })
+  t.ok(refused > 100)
   t.end()
 })
 

@@ -8,6 +8,7 @@ import { Memory, MemoryStore } from '../src/store/memory.js'
 import type { Reading } from '../src/store/store.js'
 import { FaultyStore } from './helpers/faulty-store.js'
 import { write } from './helpers/memory.js'
+import { documentsOf } from './helpers/reading.js'
 
 const on = '{"enabled":true}'
 const off = '{"enabled":false}'
@@ -285,7 +286,7 @@ t.test('a reload keeps the last good value of what is damaged, and says nothing 
     store.onRead = async () => {
       store.onRead = undefined
       const reading = await store.behind.read() as Extract<Reading, { kind: 'everything' }>
-      return { ...reading, documents: reading.documents.filter(({ key }) => key !== 'b'), damaged: [{ kind: 'flag', key: 'b' }] }
+      return { ...reading, documents: (await documentsOf(reading)).filter(({ key }) => key !== 'b'), damaged: [{ kind: 'flag', key: 'b' }] }
     }
     await replica.sync()
   }
@@ -294,6 +295,37 @@ t.test('a reload keeps the last good value of what is damaged, and says nothing 
   t.same([isOn(replica, 'a'), isOn(replica, 'b')], [true, true])
   t.equal(replica.damagedVersion('flag', 'b'), null)
   t.same(said.filter(([event]) => event === 'problem'), [['problem', 'FST_FLAGS_DAMAGED_DOCUMENT']])
+})
+
+t.test('documents may come in pieces, twice, and damaged the second time; nothing is served until all are there', async (t) => {
+  const { memory, store, replica } = build(t)
+  write(memory, 'a', on)
+  write(memory, 'b', on)
+  let failing = true
+  store.onRead = async (read) => {
+    const reading = await read()
+    if (reading.kind === 'changes') return reading
+    const [a, b] = await documentsOf(reading)
+    const damaged: Array<{ kind: 'flag', key: string }> = []
+    const pieces = async function * () {
+      yield [a!]
+      t.equal(replica.snapshot.flag('a'), undefined)
+      if (failing) throw new Error('in the middle')
+      yield [a!, { ...a!, key: 'later' }]
+      damaged.push({ kind: 'flag', key: 'later' })
+      yield [b!]
+    }
+    return { ...reading, documents: pieces(), damaged }
+  }
+  await replica.start(0)
+  await replica.sync()
+  t.equal(replica.status, 'NOT_READY')
+  t.match(replica.problem, { code: 'FST_FLAGS_STORE_UNAVAILABLE', message: /in the middle/ })
+  failing = false
+  await replica.sync()
+  t.same(['a', 'b', 'later'].map((key) => isOn(replica, key)), [true, true, undefined])
+  t.equal(replica.damagedVersion('flag', 'later'), null)
+  t.equal(replica.damagedVersion('flag', 'a'), undefined)
 })
 
 t.test('an emptied store changes nothing but the status', async (t) => {
@@ -344,7 +376,7 @@ t.test('a store that went back in time is followed, though a version stands for 
   store.onRead = async (read) => {
     const reading = await read()
     const position = { ...reading.position, epoch }
-    return reading.kind === 'changes' ? { ...reading, position } : { ...reading, position, documents: reading.documents.map((document) => ({ ...document, time })) }
+    return reading.kind === 'changes' ? { ...reading, position } : { ...reading, position, documents: (await documentsOf(reading)).map((document) => ({ ...document, time })) }
   }
   t.equal(await replica.sync(), true)
   t.equal(isOn(replica, 'a'), false)

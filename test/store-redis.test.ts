@@ -5,6 +5,7 @@ import { storeContract } from '../src/store/contract.js'
 import { RedisStore, type RedisStoreOptions } from '../src/store/redis.js'
 import type { Position, Store, Write } from '../src/store/store.js'
 import { emptyNamespace, startOwnRedis, startRedis } from './helpers/redis.js'
+import { documentsOf } from './helpers/reading.js'
 import { road } from './helpers/road.js'
 
 t.test('the contract of all stores', async (t) => {
@@ -108,7 +109,7 @@ t.test('a value that cannot be read is told as damaged, beside all others, and m
   for (const [i, value] of ['', '{}', '1 2\n{}', 'x 2 null\n{}', '1 2 "\\x"\n{}', '1 2 {}\n{}'].entries()) await client.hset(`{${namespace}}:documents`, `flag:bad${i}`, value)
   await client.hset(`{${namespace}}:documents`, 'goal:of-a-later-version', 'anything')
   const reading = await store.read()
-  t.match(reading, { kind: 'everything', documents: [{ key: 'a' }] })
+  t.match(await documentsOf(reading), [{ key: 'a' }])
   t.same(reading.kind === 'everything' && reading.damaged.map(({ key }) => key).sort(), ['bad0', 'bad1', 'bad2', 'bad3', 'bad4', 'bad5'])
   await put(store, 'bad0', '2', { expected: 77 })
   await t.rejects(put(store, 'bad0', '3', { expected: 77 }), { code: 'FST_FLAGS_VERSION_CONFLICT' })
@@ -154,10 +155,40 @@ t.test('40 documents of 900 KB, more than a subscribed connection may be sent at
   const document = JSON.stringify('x'.repeat(900_000))
   for (let i = 0; i < 40; i++) await put(writer, `big-${i}`, document, { epoch: position.epoch })
   const reading = await store.read()
-  t.equal(reading.kind === 'everything' && reading.documents.length, 41)
+  t.equal((await documentsOf(reading)).length, 41)
   const after = await store.read(position)
   t.equal(after.kind === 'changes' && after.changes.length, 40)
   t.equal((await store.history({ limit: 100 })).changes.length, 41)
+})
+
+t.test('documents are read as they are asked for: a reading that nobody uses costs no connection, one that is cut off in the middle rejects', async (t) => {
+  const { url, namespace, client } = await startRedis(t)
+  await put(open(t, { redis: url, namespace }), 'start', '1')
+  const fields = Array.from({ length: 3000 }, (_, i) => [`flag:flag-${i}`, `1 1 null\n{"i":${i}}`]).flat()
+  await client.hset(`{${namespace}}:documents`, ...fields)
+  const way = await road(t, url)
+  const store = open(t, { redis: way.url, namespace })
+  const piecesOfNew = async () => {
+    const reading = await store.read()
+    if (reading.kind !== 'everything' || Array.isArray(reading.documents)) throw new Error('should come in pieces')
+    return reading.documents[Symbol.asyncIterator]()
+  }
+  await piecesOfNew()
+  t.equal(way.connections, 1)
+  const cut = await piecesOfNew()
+  t.ok((await cut.next()).value.length >= 100)
+  t.equal(way.connections, 2)
+  way.cut()
+  await t.rejects(async () => { while (!(await cut.next()).done); }, { code: 'FST_FLAGS_STORE_UNAVAILABLE' })
+  await until(() => store.read().then(() => true, () => false))
+  const left = await piecesOfNew()
+  await left.next()
+  await left.return?.()
+  await until(() => way.connections === 1)
+  const closed = await piecesOfNew()
+  await closed.next()
+  await store.close()
+  await t.rejects(async () => { while (!(await closed.next()).done); }, { code: 'FST_FLAGS_STORE_CLOSED' })
 })
 
 t.test('with no Redis a first call is refused in time, and the store comes up with it', async (t) => {

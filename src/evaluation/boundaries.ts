@@ -1,6 +1,6 @@
 import type { Environment, Flag } from '../model/flag.js'
 import { disabledBy } from '../model/meaning.js'
-import type { Serve } from '../model/serve.js'
+import type { Draw, Serve, Stage } from '../model/serve.js'
 import { beginningsOf } from './stages.js'
 
 /** A stage that begins by the clock, if nothing is changed until then. */
@@ -16,25 +16,29 @@ export interface Beginning {
   readonly at: number
 }
 
-/** When each stage of a flag begins that is not left to a person and has not been reached already; none where it is disabled. */
-export function beginningsOfFlag (key: string, flag: Flag): Beginning[] {
-  const found: Beginning[] = []
-  if (flag.environments === undefined) collect(flag, undefined)
-  else for (const [name, settings] of Object.entries(flag.environments)) collect(settings, name)
-  return found
+const none: readonly Beginning[] = Object.freeze([])
 
-  function collect ({ serve, rules }: Environment, environment: string | undefined): void {
-    if (disabledBy(flag, environment ?? '') !== undefined) return
-    add(serve, environment, undefined)
-    rules?.forEach((rule, index) => add(rule.serve, environment, rule.name ?? String(index)))
-  }
+/** When each stage of a flag begins that is not left to a person and has not been reached already; none where it is disabled. Asked of each flag of a load. */
+export function beginningsOfFlag (key: string, flag: Flag): readonly Beginning[] {
+  if (flag.environments === undefined) return hasStages(flag) ? beginningsIn(key, flag, flag, undefined) : none
+  return Object.entries(flag.environments).flatMap(([name, settings]) => hasStages(settings) ? beginningsIn(key, flag, settings, name) : none)
+}
 
-  function add (serve: Serve | undefined, environment: string | undefined, rule: string | undefined): void {
-    if (typeof serve !== 'object' || serve.stages === undefined) return
-    for (const [stage, at] of beginningsOf(serve.stages, serve.state).entries()) {
-      if (Number.isFinite(at)) found.push({ flag: key, environment, rule, stage, at })
-    }
-  }
+function hasStages ({ serve, rules }: Environment): boolean {
+  return isStaged(serve) || rules?.some(({ serve }) => isStaged(serve)) === true
+}
+
+function isStaged (serve: Serve | undefined): serve is Draw & { stages: Stage[] } {
+  return typeof serve === 'object' && serve.stages !== undefined
+}
+
+function beginningsIn (flag: string, document: Flag, { serve, rules = [] }: Environment, environment: string | undefined): Beginning[] {
+  if (disabledBy(document, environment ?? '') !== undefined) return []
+  const serves = [{ serve, rule: undefined }, ...rules.map(({ serve, name }, index) => ({ serve, rule: name ?? String(index) }))]
+  return serves.flatMap(({ serve, rule }) => {
+    if (!isStaged(serve)) return []
+    return beginningsOf(serve.stages, serve.state).map((at, stage) => ({ flag, environment, rule, stage, at })).filter(({ at }) => Number.isFinite(at))
+  })
 }
 
 /** How many of these, sorted by time, lie at or before a moment. */

@@ -24,7 +24,12 @@ export class FlagEntry {
   #served: Served | undefined
   #others: Map<string, Served> | undefined
 
-  constructor (readonly key: string, readonly document: Flag, readonly provenance: Provenance) {}
+  /** Its stages that begin by the clock. */
+  readonly beginnings: readonly Beginning[]
+
+  constructor (readonly key: string, readonly document: Flag, readonly provenance: Provenance) {
+    this.beginnings = beginningsOfFlag(key, document)
+  }
 
   /** The flag's answer. Never throws; allocates nothing. Hot: the environment is nearly always the one last asked for. */
   evaluate (subject: Subject): Outcome {
@@ -154,8 +159,7 @@ export class Snapshot implements Segments {
     // Few flags have such stages: what is known of them is carried on, at the cost of the change.
     const updates = new Map<string, readonly Beginning[] | undefined>()
     for (const [key, entry] of flags) {
-      const beginnings = entry === undefined ? [] : beginningsOfFlag(key, entry.document)
-      if (beginnings.length > 0) updates.set(key, beginnings)
+      if (entry !== undefined && entry.beginnings.length > 0) updates.set(key, entry.beginnings)
       else if (this.#scheduled.get(key) !== undefined) updates.set(key, undefined)
     }
     next.#scheduled = this.#scheduled.with(updates)
@@ -166,10 +170,7 @@ export class Snapshot implements Segments {
 
 function scheduledAmong (flags: Iterable<FlagEntry>): Map<string, readonly Beginning[]> {
   const scheduled = new Map<string, readonly Beginning[]>()
-  for (const { key, document } of flags) {
-    const beginnings = beginningsOfFlag(key, document)
-    if (beginnings.length > 0) scheduled.set(key, beginnings)
-  }
+  for (const { key, beginnings } of flags) if (beginnings.length > 0) scheduled.set(key, beginnings)
   return scheduled
 }
 

@@ -23,6 +23,9 @@ export type Read<T> = { value: T, unknownFields: readonly string[] } | { details
 
 const isFlag = Compile(Flag)
 const isSegment = Compile(Segment)
+/** Fields that are unknown are not looked for, which is half the work of a check. */
+const isLikeFlag = Compile(open(Flag))
+const isLikeSegment = Compile(open(Segment))
 
 /**
  * Checks a flag that somebody wants to store under `key`: its form, what it means, and what it names among `others`.
@@ -42,12 +45,32 @@ export function checkSegment (key: string, document: unknown, others: Others): C
  * whatever it does not understand inside a `when`, which evaluation refuses to match. Anything else wrong is `details`: damaged.
  */
 export function readFlag (text: string): Read<Flag> {
-  return read<Flag>(text, Flag, isFlag, /^(?:\/environments\/[^/]*)?\/rules\/\d+\/when(?:\/|$)/)
+  return read<Flag>(text, Flag, isFlag, insideWhen.flag)
 }
 
 /** The same for a segment. */
 export function readSegment (text: string): Read<Segment> {
-  return read<Segment>(text, Segment, isSegment, /^\/when(?:\/|$)/)
+  return read<Segment>(text, Segment, isSegment, insideWhen.segment)
+}
+
+/** Reads a flag as `readFlag` does, for loading many: the fields that this version does not know are not named. */
+export function loadFlag (text: string): Checked<Flag> {
+  return read<Flag>(text, Flag, isLikeFlag, insideWhen.flag)
+}
+
+/** The same for a segment. */
+export function loadSegment (text: string): Checked<Segment> {
+  return read<Segment>(text, Segment, isLikeSegment, insideWhen.segment)
+}
+
+const insideWhen = { flag: /^(?:\/environments\/[^/]*)?\/rules\/\d+\/when(?:\/|$)/, segment: /^\/when(?:\/|$)/ }
+
+/** The schema that also takes fields which are unknown. Where people choose the names, these are as wrong as before. */
+function open (schema: TSchema): TSchema {
+  return JSON.parse(JSON.stringify(schema), (_name, value) => {
+    if (value?.properties !== undefined) delete value.additionalProperties
+    return value
+  })
 }
 
 interface Validator { Check (value: unknown): boolean }

@@ -3,10 +3,10 @@ import { isDeepStrictEqual } from 'node:util'
 import { errors, textOf, type FlagsError } from '../errors.js'
 import { PersistentMap } from '../evaluation/persistent-map.js'
 import { FlagEntry, SegmentEntry, Snapshot } from '../evaluation/snapshot.js'
-import { checkFlag, checkSegment, readFlag, readSegment, type Read } from '../model/check.js'
+import { checkFlag, checkSegment, loadFlag, loadSegment, type Checked } from '../model/check.js'
 import type { Flag } from '../model/flag.js'
 import type { Segment } from '../model/segment.js'
-import type { Kind, Position, Reading, StoredDocument } from '../store/store.js'
+import { piecesOf, type Kind, type Position, type Reading, type StoredDocument } from '../store/store.js'
 
 /** How long a piece of work may hold the event loop before others have their turn; milliseconds. */
 const slice = 10
@@ -68,27 +68,30 @@ export async function loaded (known: Known, reading: Everything, touched: Touche
   // After a loss a version may stand for another document than the one known by it.
   const versionsHold = !reading.lost && known.position?.epoch === reading.position.epoch
 
-  for (const stored of reading.documents) {
-    const due = rest()
-    if (due !== undefined) await due
-    const { kind, key } = stored
-    const before = lookUp(snapshot, kind, key)
-    const same = before !== undefined && isSameWrite(before, stored)
-    let entry = before
-    if (!same || !versionsHold) {
-      try {
-        const read = entryOf(stored, stored.document)
-        if (!same || !isDeepStrictEqual(before.document, read.document)) entry = read
-      } catch (error) {
-        damage.set(nameOf(stored), damageOf(stored, stored.version, error, before))
+  for await (const piece of piecesOf(reading)) {
+    for (const stored of piece) {
+      const due = rest()
+      if (due !== undefined) await due
+      const { kind, key } = stored
+      const before = lookUp(snapshot, kind, key)
+      const same = before !== undefined && isSameWrite(before, stored)
+      let entry = before
+      if (!same || !versionsHold) {
+        try {
+          const read = entryOf(stored, stored.document)
+          if (!same || !isDeepStrictEqual(before.document, read.document)) entry = read
+        } catch (error) {
+          damage.set(nameOf(stored), damageOf(stored, stored.version, error, before))
+        }
       }
+      if (entry !== undefined) put(entries, entry)
+      if (entry !== before) touched[kind].add(key)
     }
-    if (entry !== undefined) put(entries, entry)
-    if (entry !== before) touched[kind].add(key)
   }
   for (const { kind, key } of reading.damaged) {
     const before = lookUp(snapshot, kind, key)
-    if (before !== undefined) put(entries, before)
+    if (before === undefined) entries[kind].delete(key) // it may have been read too, before or after it was damaged
+    else put(entries, before)
     damage.set(nameOf({ kind, key }), damageOf({ kind, key }, null, 'its stored form is damaged', before))
   }
   for (const { key } of snapshot.flags()) {
@@ -133,11 +136,11 @@ export async function followed (known: Known, { position, changes }: Changes, to
 function entryOf ({ kind, key, version, time, by }: Omit<StoredDocument, 'document'>, document: string): Entry {
   const provenance = { version, time, by }
   return kind === 'flag'
-    ? new FlagEntry(key, valueOf(readFlag(document)), provenance)
-    : new SegmentEntry(key, valueOf(readSegment(document)), provenance)
+    ? new FlagEntry(key, valueOf(loadFlag(document)), provenance)
+    : new SegmentEntry(key, valueOf(loadSegment(document)), provenance)
 }
 
-function valueOf<T> (read: Read<T>): T {
+function valueOf<T> (read: Checked<T>): T {
   if ('value' in read) return read.value
   throw new Error(read.details.slice(0, mostFaults).map(({ path, message }) => `${path} ${message}`.trim()).join('; '))
 }

@@ -68,11 +68,7 @@ export class RedisStore implements RestorableStore {
   }
 
   async read (since?: Position): Promise<Reading> {
-    const first = this.#readFrom(since)
-    // Without a position everything is sure to be asked for: its connection is made meanwhile.
-    const loading = since === undefined ? this.#load(first) : undefined
-    loading?.catch(() => {}) // as `first` tells it, or awaited below
-    let reply = await first
+    let reply = await this.#readFrom(since)
     const changes: Array<Change | StoreEvent> = []
     for (;;) {
       const { answer, time, position, entries } = reply
@@ -80,7 +76,8 @@ export class RedisStore implements RestorableStore {
       if (answer === 'changes') return { kind: 'changes', position, time, changes }
       if (answer !== 'more') {
         if (since?.epoch != null && position.epoch !== null) await pause(Math.random() * reloadWithin, undefined, { ref: false, signal: this.#ending.signal }).catch(() => {})
-        return { kind: 'everything', position, time, lost: answer === 'lost', ...await (loading ?? this.#load()) }
+        const damaged: Array<{ kind: Kind, key: string }> = []
+        return { kind: 'everything', position, time, lost: answer === 'lost', documents: position.epoch === null ? [] : this.#load(damaged), damaged }
       }
       const [id, fields] = entries.at(-1)!
       reply = await this.#readFrom({ epoch: position.epoch, revision: revisionOf(id), token: fields[3]! })
@@ -176,16 +173,16 @@ export class RedisStore implements RestorableStore {
     return { answer, time: Number(ms), position: positionOf(epoch, revision, token), entries }
   }
 
-  /** All documents, as they stand while they are read; read once `noted` says from where to go on. */
-  async #load (noted?: Promise<unknown>): Promise<{ documents: StoredDocument[], damaged: Array<{ kind: Kind, key: string }> }> {
+  /** All documents, as they stand while they are read. */
+  async * #load (damaged: Array<{ kind: Kind, key: string }>): AsyncGenerator<StoredDocument[]> {
     // A connection that subscribes is cut off when 32 MB wait for it; so this takes one of its own.
     if (this.#closed) throw new errors.STORE_CLOSED()
     const loader = this.#connector.connect(this.#keys.documents, { retryStrategy: undefined })
     this.#loaders.add(loader)
     try {
       loader.on('error', (error: Error) => { this.#unreachable = error.message })
-      await Promise.all([loader.connect(), noted])
-      return await loadAll(loader, this.#keys.documents)
+      await loader.connect()
+      yield * loadAll(loader, this.#keys.documents, damaged)
     } catch (error) {
       throw this.#failure(error)
     } finally {

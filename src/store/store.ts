@@ -76,11 +76,17 @@ export interface StoreEvent extends Omit<Change, 'kind' | 'key'> { kind: 'store'
 export type Reading =
   | { kind: 'changes', position: Position, time: number, changes: Array<Change | StoreEvent> }
   /**
-   * All documents. They may already hold changes later than `position`: read again from it and skip what is not newer.
+   * All documents, in one list or in pieces that are read as they are asked for (and may come twice; asking may reject as `read`
+   * does). They may already hold changes later than `position`: read again from it and skip what is not newer.
    * `lost` is set when a position was given and the store no longer holds its history, other than by trimming its log.
-   * `damaged` names documents whose stored form cannot be read; their last good value should be kept.
+   * `damaged` names, once the pieces are at their end, documents whose stored form cannot be read; their last good value should be kept.
    */
-  | { kind: 'everything', position: Position, time: number, documents: StoredDocument[], damaged: Array<{ kind: Kind, key: string }>, lost: boolean }
+  | { kind: 'everything', position: Position, time: number, documents: StoredDocument[] | AsyncIterable<StoredDocument[]>, damaged: Array<{ kind: Kind, key: string }>, lost: boolean }
+
+/** The documents of a full reading in pieces, however the store gives them. */
+export function piecesOf ({ documents }: Extract<Reading, { kind: 'everything' }>): Iterable<StoredDocument[]> | AsyncIterable<StoredDocument[]> {
+  return Array.isArray(documents) ? [documents] : documents
+}
 
 export interface Write {
   kind: Kind

@@ -8,11 +8,11 @@ import t from 'tap'
 import { FileStore } from '../../src/store/file.js'
 import type { Store } from '../../src/store/store.js'
 import { compileProgram } from '../helpers/compiled.js'
+import { documentsOf } from '../helpers/reading.js'
 import { requireOrSkip } from '../helpers/require.js'
 
 async function documents (store: Store): Promise<Array<[string, string]>> {
-  const reading = await store.read()
-  return reading.kind === 'everything' ? reading.documents.map(({ key, document }): [string, string] => [key, document]).sort() : []
+  return (await documentsOf(await store.read())).map(({ key, document }): [string, string] => [key, document]).sort()
 }
 
 function flagsIn (source: string): Array<[string, string]> {

@@ -47,5 +47,5 @@ export async function road (t: Test, url: string) {
     cut()
     await new Promise((resolve) => server.close(resolve))
   })
-  return { url: `redis://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`, state, cut, silence, expect }
+  return { url: `redis://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`, state, cut, silence, expect, get connections () { return pairs.size } }
 }
