@@ -7,13 +7,14 @@ import type { ContextFunction, HeaderNames } from './plugin/request-context.js'
 import type { AdminOptions } from './routes/admin.js'
 import type { EvaluationOptions } from './routes/evaluation.js'
 import type { RedisConnection } from './store/redis-connection.js'
+import { readRedisText } from './store/redis-text.js'
 import type { Store } from './store/store.js'
 import { parseRange, type Trust } from './plugin/trust.js'
 
 export interface FlagsOptions {
   /** Where flags are kept: any Store, `'memory'`, or `{ file }`, the path of a JSON file. Default: Redis if `redis` is given, else memory. */
   store?: Store | 'memory' | { file: string }
-  /** The app's `fastify.redis`, an ioredis client or Cluster, none of which is used itself; or how to connect: a URL, what ioredis and @fastify/redis take, Sentinels included, or `{ nodes }` of a Cluster. */
+  /** The app's `fastify.redis`, an ioredis client or Cluster, none of which is used itself; or how to connect: a URL (`sentinel://…/name` and a list of a Cluster's URLs included), what ioredis and @fastify/redis take, Sentinels included, or `{ nodes }` of a Cluster. */
   redis?: RedisConnection
   /** Keeps sets of flags apart in one Redis; default `flags`. */
   namespace?: string
@@ -55,7 +56,7 @@ export interface Settings {
 /** What each option must be; a check answers with false, or with a sentence that tells more. */
 const checks: { [Name in keyof Required<FlagsOptions>]: { must: string, check: (value: unknown) => boolean | string } } = {
   store: { must: 'a store, "memory", or { file: "flags.json" }', check: (value) => value === 'memory' || isStore(value) || isFile(value) },
-  redis: { must: 'a client (app.redis, new Redis(…)), a URL such as "redis://localhost:6379", ioredis options such as { host, port } or { sentinels, name }, or { nodes } of a Cluster', check: checkRedis },
+  redis: { must: 'a client (app.redis, new Redis(…)), a URL such as "redis://localhost:6379" or "sentinel://10.0.0.1:26379/mymaster", ioredis options such as { host, port } or { sentinels, name }, or { nodes } of a Cluster', check: checkRedis },
   namespace: { must: 'a text of 1 to 100 letters, digits, ".", "_", ":" or "-"', check: isKey },
   environment: { must: 'a name of 1 to 100 letters, digits, ".", "_", ":" or "-", such as "production"', check: isKey },
   headers: { must: 'an object of header names such as { user: "x-user-id", plan: "x-plan" }', check: checkHeaders },
@@ -128,7 +129,7 @@ function isFile (value: unknown): boolean {
 
 // The Redis store takes the forms apart; this is what would otherwise be taken for something else, or not looked at.
 function checkRedis (value: unknown): boolean | string {
-  if (typeof value === 'string') return isRedisUrl(value) || 'the text given is no URL that begins with redis:// or rediss://'
+  if (typeof value === 'string') return isRedisText(value) || `the text given ${faultOf(value)}`
   if (!isObject(value)) return false
   if (isClient(value)) return true
   if (typeof value.sendCommand === 'function') return 'what is given is a client of another package than ioredis; give { url }'
@@ -136,10 +137,10 @@ function checkRedis (value: unknown): boolean | string {
   if ('client' in value && !isClient(value.client)) return 'redis.client is no ioredis client or Cluster'
   if (typeof value.namespace === 'string') return 'redis.namespace names a client of @fastify/redis; give that client, or to keep sets of flags apart the option namespace'
   if ('sentinels' in value && (!isList(value.sentinels) || typeof value.name !== 'string')) return 'redis.sentinels must be a list such as [{ host: "10.0.0.1", port: 26379 }], and redis.name the name the Sentinels know the primary by'
-  if ('nodes' in value && (!isList(value.nodes) || !value.nodes.every((node) => isRedisUrl(node) || (isObject(node) && typeof node.host === 'string')))) return 'redis.nodes must list nodes of the Cluster, such as ["redis://10.0.0.1:6379", { host: "10.0.0.2", port: 6379 }]'
+  if ('nodes' in value && (!isList(value.nodes) || !value.nodes.every((node) => isRedisText(node, 'server') || (isObject(node) && typeof node.host === 'string')))) return 'redis.nodes must list nodes of the Cluster, such as ["redis://10.0.0.1:6379", { host: "10.0.0.2", port: 6379 }]'
   if ('redisOptions' in value) return 'redis.redisOptions is not known here; what holds for every node stands beside redis.nodes'
   if ('url' in value && value.url === undefined) return 'redis.url is undefined; is the environment variable set?'
-  return !('url' in value) || isRedisUrl(value.url) || 'redis.url is no URL that begins with redis:// or rediss://'
+  return !('url' in value) || isRedisText(value.url) || `redis.url ${faultOf(value.url)}`
 }
 
 function isList (value: unknown): value is unknown[] {
@@ -150,8 +151,14 @@ function isClient (value: unknown): boolean {
   return isObject(value) && ('defineCommand' in value || value.isCluster === true)
 }
 
-function isRedisUrl (value: unknown): boolean {
-  return typeof value === 'string' && (value.startsWith('/') || (/^rediss?:\/\//i.test(value) && URL.canParse(value)))
+function isRedisText (value: unknown, kind?: 'server'): boolean {
+  const understood = typeof value === 'string' ? readRedisText(value) : undefined
+  return understood !== undefined && !('fault' in understood) && (kind === undefined || understood.kind === kind)
+}
+
+function faultOf (value: unknown): string {
+  const understood = typeof value === 'string' ? readRedisText(value) : undefined
+  return understood !== undefined && 'fault' in understood ? understood.fault : 'must be a text'
 }
 
 function checkHeaders (value: unknown): boolean | string {

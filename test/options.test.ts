@@ -37,7 +37,7 @@ t.test('each form of store and redis is understood', async (t) => {
   t.equal((checkOptions({ store: odd }).store as { store?: unknown }).store, odd)
   t.same(checkOptions({ store: 'memory' }).store, { kind: 'memory', given: true })
   t.same(checkOptions({ store: { file: 'flags.json' } }).store, { kind: 'file', file: 'flags.json' })
-  for (const redis of ['rediss://localhost', { url: 'redis://localhost', db: 2 }, { host: 'cache', port: 6380 }, { sentinels: [{ host: 'a', port: 26379 }], name: 'mymaster' }, { nodes: ['redis://a:6379', { host: 'b', port: 6379 }], password: 's3cret' }, client as unknown as Redis, { client: client as unknown as Redis }]) {
+  for (const redis of ['rediss://localhost', 'redis://a,redis://b', 'sentinels://a,b/mymaster', { url: 'sentinel://a/mymaster' }, { url: 'redis://localhost', db: 2 }, { host: 'cache', port: 6380 }, { sentinels: [{ host: 'a', port: 26379 }], name: 'mymaster' }, { nodes: ['redis://a:6379', { host: 'b', port: 6379 }], password: 's3cret' }, client as unknown as Redis, { client: client as unknown as Redis }]) {
     t.same(checkOptions({ redis }).store, { kind: 'redis', redis })
   }
 })
@@ -70,7 +70,10 @@ t.test('a wrong option is refused with what was given and what is allowed', asyn
     [{ staleAfter: 0 }, /not 0/], [{ staleAfter: NaN }, /not NaN/], [{ staleAfter: Infinity }, /staleAfter/],
     [{ redis: 6379 }, /option redis must be a client/],
     [{ redis: null }, /not null/],
-    [{ redis: 'localhost:6379' }, /the text given is no URL that begins with redis/],
+    [{ redis: 'localhost:6379' }, /the text given is no URL of a Redis; write it as redis:/],
+    [{ redis: 'sentinel://a:26379' }, /the text given leaves out the name that the Sentinels know the primary by/],
+    [{ redis: { nodes: ['sentinel://a/mymaster'] } }, /redis\.nodes must list nodes/],
+    [{ redis: { url: 7 } }, /redis\.url must be a text/],
     [{ redis: { url: 'http://localhost' } }, /redis\.url is no URL/],
     [{ redis: { client: {} } }, /redis\.client is no ioredis client/],
     [{ redis: { sentinels: [], name: 'mymaster' } }, /redis\.sentinels must be a list/],

@@ -4,6 +4,7 @@ import type { Env } from '../src/sidecar/options.js'
 import { withoutPassword } from '../src/sidecar/report.js'
 import { isLoopback, readSettings, serveOptions, tokenVariables } from '../src/sidecar/settings.js'
 import { serveHelp } from '../src/sidecar/help.js'
+import { readRedisText } from '../src/store/redis-text.js'
 
 const read = (line: string, env: Env = {}) => readSettings(line.split(' ').filter((word) => word !== ''), env)
 const secret = (name: string) => `${name}-secret-of-32-characters-xxxxx`
@@ -63,6 +64,31 @@ t.test('every mistake is told with what to write instead', async (t) => {
     ['', { PORT: '65536' }, /PORT is "65536"/],
     ['--redis localhost:6379', {}, /--redis is no URL of a Redis; write it as redis:\/\/localhost:6379/],
     ['', { REDIS_URL: 'http://x' }, /REDIS_URL is no URL of a Redis/],
+    ['--redis cache', {}, /--redis is no URL of a Redis; write it as redis:/],
+    ['--redis valkey://cache', {}, /write it as redis:/],
+    ['--redis redis://cache/shop', {}, /--redis ends in what is no number of a database/],
+    ['--redis redis://:50%@cache', {}, /a "%" in its user or password .* write it as %25/],
+    ['--redis redis://a:6379,b:6379', {}, /--redis names several servers in one URL; a Cluster is written with a URL for each node, such as redis:\/\/10/],
+    ['--redis redis://a,b', {}, /several servers/],
+    ['--redis redis://a,b:6379', {}, /several servers/],
+    ['--redis redis://a:26379,b:26379/mymaster', {}, /several servers in one URL; Sentinels are written as sentinel:/],
+    ['--redis redis://a,', {}, /several servers/],
+    ['', { FLAGS_REDIS: 'cluster://a,b' }, /FLAGS_REDIS is no URL of a Redis; a Cluster is written with a URL for each node/],
+    ['', { FLAGS_REDIS: 'redis-cluster://a,b' }, /a Cluster is written/],
+    ['', { FLAGS_REDIS: 'redis+sentinel://a,b/mymaster' }, /Sentinels are written as sentinel:/],
+    ['--redis redis://a,b:6379,redis://c', {}, /several servers/],
+    ['--redis redis://a,rediss://b', {}, /mixes redis:\/\/ and rediss:/],
+    ['--redis redis://a,http://b', {}, /write it as redis:/],
+    ['--redis redis://a,sentinel://b/mymaster', {}, /write it as redis:/],
+    ['--redis redis://a/1,redis://b/1', {}, /a Cluster has one only/],
+    ['--redis redis://a,redis://b?password=x', {}, /options behind a "\?"/],
+    ['--redis redis://:one@a,redis://:two@b', {}, /different users or passwords; write the one that counts for all in the first URL/],
+    ['--redis sentinel://a:26379,b:26379', {}, /--redis leaves out the name .*; Sentinels are written as sentinel:\/\/10.0.0.1:26379,10.0.0.2:26379\/mymaster$/],
+    ['--redis sentinel:///mymaster', {}, /cannot be read; Sentinels are written/],
+    ['--redis sentinel://a:port/mymaster', {}, /cannot be read/],
+    ['--redis sentinel://a/mymaster,sentinel://b/mymaster', {}, /cannot be read/],
+    ['--redis sentinel://a/mymaster/shop', {}, /cannot be read/],
+    ['--redis sentinel://a/mymaster?tls=true', {}, /there are sentinelUsername and sentinelPassword/],
     ['--environment a/b', {}, /--environment is "a\/b"; use 1 to 100 letters/],
     ['--namespace __proto__', {}, /--namespace is/],
     ['--trust proxy', {}, /--trust is local, none, all, or a list of proxies .* "proxy" is none of these/],
@@ -134,6 +160,7 @@ t.test('a variable that is nearly one of ours is warned of', async (t) => {
 
 t.test('a password on the command line is warned of', async (t) => {
   t.match(read('--redis redis://:hunter2@host').warnings, [/set FLAGS_REDIS instead$/])
+  t.match(read('--redis sentinel://:hunter2@host/mymaster').warnings, [/set FLAGS_REDIS instead$/])
   t.strictSame(read('--redis redis://host').warnings, [])
   t.strictSame(read('', { REDIS_URL: 'redis://:hunter2@host' }).warnings, [])
 })
@@ -145,7 +172,31 @@ t.test('help names every option and every variable', async (t) => {
   for (const line of help.split('\n')) t.ok(line.length <= 125, line)
 })
 
-t.test('a URL is shown without its password', async (t) => {
+t.test('one text says one server, a Cluster or Sentinels', async (t) => {
+  const cluster = readRedisText('redis://a:7000, redis://me:se%2Ccret@[::1]:7001,redis://c')
+  t.match(cluster, { kind: 'cluster', nodes: ['redis://a:7000', 'redis://me:se%2Ccret@[::1]:7001', 'redis://c'], username: 'me', password: 'se,cret' })
+  t.match(readRedisText('redis://:one,two@cache:6379/3'), { kind: 'server', url: 'redis://:one,two@cache:6379/3' }, 'a password may hold a comma')
+  t.match(readRedisText('/run/redis.sock?password=x'), { kind: 'server', shown: '/run/redis.sock', hasPassword: true })
+  t.strictSame(readRedisText('sentinel://a,[::1]:7000/my%20master'), {
+    kind: 'sentinels',
+    options: { sentinels: [{ host: 'a', port: 26379 }, { host: '::1', port: 7000 }], name: 'my master' },
+    shown: 'sentinel://a,[::1]:7000/my%20master',
+    hasPassword: false
+  })
+  t.match(readRedisText('sentinels://me:p%40ss@a:1/mymaster/2?sentinelUsername=you&sentinelPassword=w%26rd'), {
+    options: { name: 'mymaster', db: 2, username: 'me', password: 'p@ss', sentinelUsername: 'you', sentinelPassword: 'w&rd', tls: {}, sentinelTLS: {}, enableTLSForSentinelMode: true },
+    hasPassword: true
+  })
+})
+
+t.test('a Redis is shown without its passwords, and a text that cannot be read is not shown', async (t) => {
   t.equal(withoutPassword('redis://user:hunter2@host:6379/1'), 'redis://user:***@host:6379/1')
   t.equal(withoutPassword('redis://host:6379'), 'redis://host:6379')
+  t.equal(withoutPassword('redis://user:hunter2@a,redis://:hunter2@b:1?password=hunter2'), 'a Redis')
+  t.equal(withoutPassword('redis://user:hunter2@a,redis://user:hunter2@b:1'), 'redis://user:***@a,redis://user:***@b:1')
+  t.equal(withoutPassword('sentinel://user:hunter2@a:1,b/mymaster?sentinelPassword=hunter2'), 'sentinel://user:***@a:1,b/mymaster')
+  t.equal(withoutPassword('sentinel://:hunter2@a/mymaster/1'), 'sentinel://:***@a/mymaster/1')
+  for (const secret of ['redis://:hunter2', 'redis://:50%hunter2@a', 'hunter2@a', 'redis://:hunter2@a,b', 'sentinel://:hunter2@a', 'sentinel://:hunter2@a/m?password=hunter2', 'redis://:x@a,redis://:hunter2@b', 'cluster://:hunter2@a']) {
+    t.throws(() => read('', { REDIS_URL: secret }), { message: /^((?!hunter2).)*$/ }, secret)
+  }
 })

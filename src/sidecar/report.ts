@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import type { FastifyFlags } from '../facade.js'
 import { describeTrust } from '../plugin/trust.js'
+import { readRedisText } from '../store/redis-text.js'
 import { version } from './help.js'
 import { isEmpty, type EvaluationTokens, type Settings } from './settings.js'
 
@@ -32,10 +33,8 @@ function names (...tokens: EvaluationTokens[]): string {
     secrets.map((secret) => typeof secret === 'string' ? name : `${name} (${secret.environment} only)`))))].join(', ')
 }
 
-/** A URL of a Redis as it may be shown. */
+/** A Redis as it may be shown. */
 export function withoutPassword (text: string): string {
-  const url = new URL(text)
-  if (url.password !== '') url.password = '***'
-  url.search = '' // ioredis takes a password there too
-  return url.href
+  const understood = readRedisText(text)
+  return 'fault' in understood ? 'a Redis' : understood.shown
 }

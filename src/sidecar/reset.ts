@@ -3,15 +3,15 @@ import { isKey } from '../model/key.js'
 import { UsageError, StartError } from './failures.js'
 import { readOptions, type Env } from './options.js'
 import { withoutPassword } from './report.js'
-import { resetOptions } from './settings.js'
+import { readRedis, resetOptions } from './settings.js'
 
 /** Removes all flags of a namespace, for good: no process puts them back. Resolves to what to tell. */
 export async function reset (argv: readonly string[], env: Env): Promise<string> {
   const given = readOptions(resetOptions, argv, env)
-  const url = given.get('redis')?.text
+  const redis = given.get('redis')
   const namespace = given.get('namespace')?.text ?? 'flags'
-  if (url === undefined) throw new UsageError('say which Redis: fastify-flags reset --redis redis://localhost:6379 --yes')
-  if (!/^rediss?:\/\//.test(url) || !URL.canParse(url)) throw new UsageError(`${given.get('redis')!.from} is no URL of a Redis; write it as redis://localhost:6379 (rediss:// with TLS)`)
+  if (redis === undefined) throw new UsageError('say which Redis: fastify-flags reset --redis redis://localhost:6379 --yes')
+  const url = readRedis(redis)
   if (!isKey(namespace)) throw new UsageError(`${given.get('namespace')!.from} is "${namespace}"; use 1 to 100 letters, digits, ".", "_", ":" or "-", beginning with a letter or digit`)
   const where = `namespace ${namespace} at ${withoutPassword(url)}`
   if (!given.has('yes')) throw new UsageError(`this removes all flags, segments and their history of ${where}, for every process that serves them; add --yes if that is meant`)

@@ -4,11 +4,12 @@ import { isKey } from '../model/key.js'
 import { nearest } from '../model/nearest.js'
 import { readTokens } from '../routes/tokens.js'
 import { parseRange } from '../plugin/trust.js'
+import { readRedisText } from '../store/redis-text.js'
 import { UsageError } from './failures.js'
 import { readOptions, type Env, type Given, type Option } from './options.js'
 
 export const serveOptions = {
-  redis: { value: 'URL', env: ['FLAGS_REDIS', 'REDIS_URL'], help: 'keep the flags in Redis, such as redis://localhost:6379' },
+  redis: { value: 'URL', env: ['FLAGS_REDIS', 'REDIS_URL'], help: 'keep the flags in Redis: redis://localhost:6379 (rediss:// with TLS); a Cluster: redis://HOST:6379,redis://HOST:6379; behind Sentinels: sentinel://HOST:26379,HOST:26379/NAME (sentinels:// with TLS)' },
   file: { value: 'PATH', env: ['FLAGS_FILE'], help: 'keep them in a JSON file, created if missing (default ./flags.json)' },
   memory: { env: ['FLAGS_MEMORY'], help: 'keep them in memory; they are gone when it ends' },
   host: { value: 'ADDRESS', env: ['FLAGS_HOST'], help: 'where to listen (default 127.0.0.1: this machine only)' },
@@ -24,7 +25,7 @@ export const serveOptions = {
 } as const satisfies Record<string, Option>
 
 export const resetOptions = {
-  redis: { value: 'URL', env: ['FLAGS_REDIS', 'REDIS_URL'], help: 'the Redis that keeps the flags' },
+  redis: { value: 'URL', env: ['FLAGS_REDIS', 'REDIS_URL'], help: 'the Redis that keeps the flags, as serve takes it' },
   namespace: { value: 'NAME', env: ['FLAGS_NAMESPACE'], help: 'which set of flags there (default flags)' },
   yes: { env: [], help: 'that this is meant' }
 } as const satisfies Record<string, Option>
@@ -113,10 +114,14 @@ function readStore (given: Map<string, Given>): Settings['store'] {
   if (other !== undefined) throw new UsageError(`${store.from} and ${other.from} name two stores; leave one of them out`)
   if (store.kind === 'memory') return { kind: 'memory' }
   if (store.kind === 'file') return { kind: 'file', path: store.text }
-  if (!/^rediss?:\/\//.test(store.text) || !URL.canParse(store.text)) {
-    throw new UsageError(`${store.from} is no URL of a Redis; write it as redis://localhost:6379 (rediss:// with TLS)`)
-  }
-  return { kind: 'redis', url: store.text }
+  return { kind: 'redis', url: readRedis(store) }
+}
+
+/** One server, a Cluster or Sentinels, as `store/redis-text.ts` has them. */
+export function readRedis ({ text, from }: Given): string {
+  const understood = readRedisText(text)
+  if ('fault' in understood) throw new UsageError(`${from} ${understood.fault}`)
+  return text
 }
 
 function readPort (port: Given | undefined): number {
@@ -202,7 +207,9 @@ function misspelt (env: Env): string[] {
 
 /** A password within a URL is wanted where it is; a command line is a poor place for it. */
 function shown (redis: Given | undefined): string[] {
-  return redis?.from === '--redis' && new URL(redis.text).password !== '' ? ['every user of this machine can read the password in --redis; set FLAGS_REDIS instead'] : []
+  if (redis?.from !== '--redis') return []
+  const understood = readRedisText(redis.text)
+  return 'hasPassword' in understood && understood.hasPassword ? ['every user of this machine can read the password in --redis; set FLAGS_REDIS instead'] : []
 }
 
 export function isEmpty (tokens: EvaluationTokens): boolean {

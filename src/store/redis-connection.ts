@@ -2,13 +2,15 @@ import { Redis, type Cluster, type RedisOptions } from 'ioredis'
 import { errors } from '../errors.js'
 import { ClusterGuide, SentinelGuide } from './redis-guides.js'
 import { connectorTo, jittered, type Address } from './redis-primary.js'
+import { readRedisText } from './redis-text.js'
 
 /** A Cluster: some of its nodes, as URLs or addresses, and beside them what ioredis takes for each (`username`, `password`, `tls`, `natMap` …). */
 export interface ClusterConnection extends Omit<RedisOptions, 'host' | 'port' | 'path' | 'sentinels'> { nodes: Array<string | { host: string, port?: number }> }
 
 /**
- * What a Redis store can be given: a URL, ioredis's connection options (with `url` too, as `@fastify/redis` takes them; or
- * `{ sentinels, name }`), the nodes of a Cluster, an ioredis client or Cluster, `{ client }`, or an app's `fastify.redis`.
+ * What a Redis store can be given: a URL, or what else `redis-text.ts` reads; ioredis's connection options (with `url` too, as
+ * `@fastify/redis` takes them; or `{ sentinels, name }`), the nodes of a Cluster, an ioredis client or Cluster, `{ client }`,
+ * or an app's `fastify.redis`.
  * A client is never used itself: ours is made from its options.
  */
 export type RedisConnection = string | (RedisOptions & { url?: string }) | ClusterConnection | Redis | Cluster | { client: Redis | Cluster } | { [namespace: string]: Redis }
@@ -58,7 +60,7 @@ const guided = { retryStrategy: (attempt: number) => jittered(attempt, 500) } sa
 export function connectorOf (redis: RedisConnection): Connector {
   if (isCluster(redis)) return clusterOf(redis)
   if (isClient(redis)) return single({ ...redis.options })
-  if (typeof redis === 'string') return single(parsed(redis))
+  if (typeof redis === 'string') return written(redis)
   if (typeof redis !== 'object' || redis === null) throw wrong()
   if ('client' in redis && (isClient(redis.client) || isCluster(redis.client))) return connectorOf(redis.client)
   const clients = Object.entries(redis).filter(([, value]) => isClient(value) || isCluster(value))
@@ -68,7 +70,21 @@ export function connectorOf (redis: RedisConnection): Connector {
   }
   if ('nodes' in redis) return cluster(redis as ClusterConnection)
   const { url, ...options } = redis as RedisOptions & { url?: string }
-  return single(url === undefined ? options : { ...parsed(url), ...options })
+  return url === undefined ? single(options) : written(url, options)
+}
+
+/** What a text says, and beside it what else was given. */
+function written (text: string, options: RedisOptions = {}): Connector {
+  const understood = readRedisText(text)
+  if ('fault' in understood) throw new errors.INVALID_OPTION(`"redis" ${understood.fault}`)
+  switch (understood.kind) {
+    case 'server': return single({ ...parsed(text), ...options })
+    case 'sentinels': return single({ ...understood.options, ...options })
+    case 'cluster': {
+      const { nodes, username, password } = understood
+      return cluster({ username, password, ...options, nodes })
+    }
+  }
 }
 
 /** One server, or the primary that Sentinels tell. */
@@ -115,10 +131,9 @@ function clusterOf (client: Cluster): Connector {
 
 /** A URL's own parts as options. The URL itself is never shown: it may hold a password. */
 function parsed (url: string): RedisOptions {
-  if (url.startsWith('/')) return { path: url }
-  if (!URL.canParse(url) || !/^rediss?:$/.test(new URL(url).protocol)) {
-    throw new errors.INVALID_OPTION('"redis" must be a URL such as redis://localhost:6379, or rediss:// for TLS')
-  }
+  const understood = readRedisText(url)
+  if ('fault' in understood) throw new errors.INVALID_OPTION(`"redis" ${understood.fault}`)
+  if (understood.kind !== 'server') throw new errors.INVALID_OPTION('"redis.nodes" must list nodes of a Cluster, each by itself')
   const client = new Redis(url, { lazyConnect: true })
   client.disconnect()
   return client.options

@@ -60,14 +60,15 @@ t.test('row 10: on a Cluster reads never stop, writes are back within 8 s and ch
     })) await t.test(name, run)
   })
 
-  await t.test('a password may stand in a node\'s URL, beside the nodes, or in the app\'s Cluster', async (t) => {
+  await t.test('a password may stand in the first URL of a list, in a node\'s URL, beside the nodes, or in the app\'s Cluster', async (t) => {
     const password = async (password: string) => { for (const { client } of nodes) await client.config('SET', 'masterauth', password, 'requirepass', password) }
     await password('s3cret')
     t.teardown(() => password(''))
     const [{ port }, ...others] = nodes as [Node, ...Node[]]
     const app = new Cluster([`redis://127.0.0.1:${port}`], { lazyConnect: true, redisOptions: { password: 's3cret' } })
     t.teardown(() => app.disconnect())
-    const ways = [{ nodes: [`redis://:s3cret@127.0.0.1:${port}`] }, { nodes: others.map(({ port }) => ({ host: '127.0.0.1', port })), password: 's3cret' }, app]
+    const text = urlsOf(cluster).join(',').replace('//', '//:s3cret@')
+    const ways = [text, { url: text }, { nodes: [`redis://:s3cret@127.0.0.1:${port}`] }, { nodes: others.map(({ port }) => ({ host: '127.0.0.1', port })), password: 's3cret' }, app]
     for (const redis of ways) {
       const store = new RedisStore({ redis, namespace: 'passwords' })
       t.equal((await store.read()).position.revision, 0)

@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import { storeContract } from '../../src/store/contract.js'
 import { RedisStore } from '../../src/store/redis.js'
+import { runCli, startCli } from '../helpers/cli.js'
 import { startLoad, type Figures } from '../helpers/load.js'
 import { until } from '../helpers/redis-node.js'
 import { binaries, startSentinels, synced, type Node, type Sentinels } from '../helpers/redis-nodes.js'
@@ -29,6 +30,23 @@ t.test('row 9: behind Sentinels reads never stop and writes are back within 8 s,
     t.ok(await connections() > before)
     await store.close()
     await until(async () => await connections() === before)
+  })
+
+  await t.test('the sidecar and its commands are told of them in one text', async (t) => {
+    const text = `sentinel://default:hunter2@${sentinels.map(({ port }) => `127.0.0.1:${port}`).join(',')}/${group.name}`
+    await (await primary()).client.call('ACL', 'SETUSER', 'default', '>hunter2')
+    t.teardown(async () => await (await primary()).client.call('ACL', 'SETUSER', 'default', 'nopass'))
+    const cli = startCli(t, ['serve', '--port', '0', '--namespace', 'told'], { env: { FLAGS_REDIS: text } })
+    const store = new RedisStore({ redis: text, namespace: 'told' })
+    t.teardown(() => store.close())
+    await store.write({ kind: 'flag', key: 'told', document: '{"enabled":true}', expected: 0, epoch: null, by: null, id: 'told' })
+    await until(async () => (await fetch(`${await cli.url}/flags/told/evaluate`)).status === 200)
+    const { code, stdout } = await runCli(t, ['reset', '--namespace', 'told', '--yes'], { env: { FLAGS_REDIS: text } })
+    t.strictSame({ code, stdout }, { code: 0, stdout: `1 flags and segments were removed from namespace told at ${text.replace('hunter2', '***')}; versions go on where they stood\n` })
+    await until(async () => (await fetch(`${await cli.url}/flags/told/evaluate`)).status === 404)
+    t.match(cli.out.stderr, text.replace('hunter2', '***'))
+    t.notMatch(cli.out.stderr + cli.out.stdout, 'hunter2')
+    t.equal(await cli.end(), 0)
   })
 
   await t.test('the contract of all stores', async (t) => {
