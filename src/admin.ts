@@ -3,6 +3,9 @@ import type { StoredFlag, StoredSegment } from './admin/documents.js'
 import { changesOf, historyOf, versionOf, type ChangeRecord, type Changes, type ChangesQuery, type FlagHistory, type HistoryRange } from './admin/history.js'
 import { pageOf, type PageOptions } from './admin/page.js'
 import { patchFlag, type FlagPatch } from './admin/patch.js'
+import { lastMoveOf, type LastMove } from './admin/last-move.js'
+import { formerVersion, restored } from './admin/revert.js'
+import { moveRollout, rolloutOf, type Move, type Rollout, type RolloutMove, type RolloutPlace } from './admin/rollouts.js'
 import { changeTargets, switchFlag, type TargetsChange } from './admin/settings.js'
 import { staleness, type Staleness } from './admin/stale.js'
 import { exportText, importDocuments, type DocumentSet, type ImportReport } from './admin/transfer.js'
@@ -15,7 +18,7 @@ import type { Flag } from './model/flag.js'
 import type { Segment } from './model/segment.js'
 import type { Replica } from './replica.js'
 
-export type { ChangeOptions, ChangeRecord, Changes, ChangesQuery, DocumentSet, FlagHistory, FlagPatch, HistoryRange, ImportReport, PageOptions, Staleness, StoredFlag, StoredSegment, TargetsChange }
+export type { ChangeOptions, ChangeRecord, Changes, ChangesQuery, DocumentSet, FlagHistory, FlagPatch, HistoryRange, ImportReport, LastMove, PageOptions, Rollout, RolloutMove, RolloutPlace, Staleness, StoredFlag, StoredSegment, TargetsChange }
 
 export interface FlagFilter {
   tag?: string
@@ -100,6 +103,49 @@ export class Admin {
   /** Adds names to a flag's targets and removes names from them. */
   async changeTargets (key: string, change: TargetsChange, options: ChangeOptions = {}): Promise<StoredFlag> {
     return await this.#writer.change('flag', key, options, (flag) => changeTargets(key, flag, change))
+  }
+
+  /** Where a rollout in stages stands, when its next stage comes, and who last moved it (`moved`, as far as the log tells). */
+  async rollout (key: string, place: RolloutPlace = {}): Promise<Rollout & { moved?: LastMove }> {
+    const entry = this.#writer.snapshot.flag(key)
+    if (entry === undefined) throw this.#writer.missing('flag', key)
+    const { document, provenance: { version } } = entry
+    const rollout = rolloutOf(key, document, place, this.#replica.now())
+    const moved = await lastMoveOf(this.#replica.store, key, place)
+    return { ...rollout, ...moved !== undefined && { moved }, version }
+  }
+
+  /** To the next stage. A rollout that is paused stays so, and one that is disabled does not advance (ROLLOUT_CONFLICT), whatever else happens at the same time. */
+  async advance (key: string, options: RolloutMove & ChangeOptions = {}): Promise<StoredFlag> {
+    return await this.#move('advance', key, options)
+  }
+
+  /** To the stage before, where it stays paused; from the first stage the flag, or its environment, is disabled. */
+  async rollback (key: string, options: RolloutMove & ChangeOptions = {}): Promise<StoredFlag> {
+    return await this.#move('rollback', key, options)
+  }
+
+  /** Stops a rollout's clock. */
+  async pause (key: string, options: RolloutMove & ChangeOptions = {}): Promise<StoredFlag> {
+    return await this.#move('pause', key, options)
+  }
+
+  /** Lets a rollout's clock go on where it stopped; an `at` that has passed meanwhile begins its stage now. */
+  async resume (key: string, options: RolloutMove & ChangeOptions = {}): Promise<StoredFlag> {
+    return await this.#move('resume', key, options)
+  }
+
+  async #move (move: Move, key: string, { version, by, ...which }: RolloutMove & ChangeOptions): Promise<StoredFlag> {
+    return await this.#writer.change('flag', key, { version, by }, (flag) => moveRollout(key, flag, move, which, this.#replica.now()), 'moved')
+  }
+
+  /**
+   * Writes a version out of the flag's history anew, also of a flag that was deleted. It restores what stood, `enabled` and
+   * where its rollouts stood included. Rejects with VERSION_NOT_FOUND, or VERSION_GONE when the log no longer holds it.
+   */
+  async revert (key: string, to: number, options: ChangeOptions = {}): Promise<StoredFlag> {
+    const former = await formerVersion(this.#replica.store, key, to)
+    return await this.#writer.restore(key, options, (current) => restored(former, current))
   }
 
   listSegments (page: PageOptions = {}): { segments: StoredSegment[], next?: string } {

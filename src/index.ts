@@ -13,7 +13,7 @@ export type { ChangeEvent, Status } from './replica.js'
 export { adminRoutes, type AdminOptions } from './routes/admin.js'
 export type { Authorize } from './routes/authorization.js'
 export type { EvaluationSecret, EvaluationTokens, Tokens } from './routes/tokens.js'
-export type { Admin, ChangeOptions, ChangeRecord, Changes, ChangesQuery, DocumentSet, FlagFilter, FlagHistory, FlagPatch, HistoryRange, ImportReport, PageOptions, Staleness, StoredFlag, StoredSegment, TargetsChange } from './admin.js'
+export type { Admin, ChangeOptions, ChangeRecord, Changes, ChangesQuery, DocumentSet, FlagFilter, FlagHistory, FlagPatch, HistoryRange, ImportReport, LastMove, PageOptions, Rollout, RolloutMove, RolloutPlace, Staleness, StoredFlag, StoredSegment, TargetsChange } from './admin.js'
 
 // The model
 export type { EvaluationContext } from './model/context.js'

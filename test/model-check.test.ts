@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
-import { checkFlag, checkSegment, maxDocumentBytes } from '../src/model/check.js'
+import { checkFlag, checkSegment, maxDocumentBytes, readFlag } from '../src/model/check.js'
 import type { When } from '../src/model/condition.js'
 import type { Flag } from '../src/model/flag.js'
 import { parseJson, type JsonValue } from '../src/model/json.js'
@@ -234,6 +234,15 @@ t.test('stages never fall, and begin in their order', (t) => {
   stages([{ percentage: 1, hours: 0 }], '/serve/stages/0/hours must be how many hours')
   stages([{ percentage: 1, at: 'tomorrow' }], '/serve/stages/0/at must be')
   t.end()
+})
+
+t.test('no two rules of a place have one name', async (t) => {
+  const rule = (name?: string) => ({ ...name !== undefined && { name }, when: { attribute: 'a', operator: 'exists' }, serve: 'on' })
+  accepts(t, { serve: 'off', rules: [rule('a'), rule(), rule('b'), rule()] })
+  accepts(t, { environments: { one: { serve: 'off', rules: [rule('a')] }, two: { serve: 'off', rules: [rule('a')] } } })
+  refuses(t, { serve: 'off', rules: [rule('a'), rule('b'), rule('a'), rule('a')] }, ['/rules/2/name must not be "a" again, the name of /rules/0;', '/rules/3/name must not'])
+  refuses(t, { environments: { one: { serve: 'off', rules: [rule('a'), rule('a')] } } }, ['/environments/one/rules/1/name must not'])
+  t.ok('value' in readFlag(JSON.stringify({ serve: 'off', rules: [rule('a'), rule('a')] })), 'what is stored already is read')
 })
 
 t.test('a prerequisite must exist with its variant', (t) => {

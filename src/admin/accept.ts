@@ -8,11 +8,16 @@ import type { Kind } from '../store/store.js'
 import { withoutKept, type Documents } from './documents.js'
 
 /**
- * A document as it is to be stored in place of `current`, or what is wrong with it. What the server keeps in a document
- * (when it was created, where its rollouts stand) comes from `current`, or for a new one that is `restored` from itself. Throws NEWER_DOCUMENT when fields of `current`
- * that this version does not know would be lost.
+ * Where what the server keeps in a document comes from (when it was created, where its rollouts stand). current: from what is
+ * there, whatever was sent. restored: for a new document from itself. moved: where its rollouts stand always from itself.
  */
-export function accept<K extends Kind> (kind: K, key: string, document: unknown, current: Documents[K] | undefined, others: Others, now: number, restored = false): { value: Documents[K] } | { details: ErrorDetail[] } {
+export type Keeping = 'current' | 'restored' | 'moved'
+
+/**
+ * A document as it is to be stored in place of `current`, or what is wrong with it. Throws NEWER_DOCUMENT when fields of
+ * `current` that this version does not know would be lost.
+ */
+export function accept<K extends Kind> (kind: K, key: string, document: unknown, current: Documents[K] | undefined, others: Others, now: number, keeping: Keeping = 'current'): { value: Documents[K] } | { details: ErrorDetail[] } {
   const checked = kind === 'flag' ? checkFlag(key, document, others) : checkSegment(key, document, others)
   if ('details' in checked) return checked
   if (current !== undefined) {
@@ -20,11 +25,11 @@ export function accept<K extends Kind> (kind: K, key: string, document: unknown,
     if ('unknownFields' in read && read.unknownFields.length > 0) throw new errors.NEWER_DOCUMENT(`The ${kind} ${key}`, read.unknownFields.join(', '))
   }
   const value: Flag | Segment = checked.value
-  const before: Flag | Segment | undefined = current ?? (restored ? value : undefined)
+  const before: Flag | Segment | undefined = current ?? (keeping === 'current' ? undefined : value)
   const created = before?.createdAt === undefined ? NaN : Date.parse(before.createdAt)
   const createdAt = Number.isNaN(created) && current === undefined ? new Date(now).toISOString() : before?.createdAt
   const plain = withoutKept(value)
-  const settled = kind === 'flag' ? settleRollouts(before as Flag | undefined, plain as Flag, now) : plain
+  const settled = kind === 'flag' ? settleRollouts((keeping === 'moved' ? value : before) as Flag | undefined, plain as Flag, now) : plain
   return { value: { ...settled, ...createdAt !== undefined && { createdAt } } as Documents[K] }
 }
 

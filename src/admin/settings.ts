@@ -44,16 +44,25 @@ const lists = ['users', 'groups', 'regions'] as const
 
 /** The flag with names added to or removed from its targets, in one environment or, without environments, as a whole. */
 export function changeTargets (key: string, flag: Flag, { environment, ...change }: TargetsChange): Flag {
-  const { environments } = flag
+  const settings = settingsFor(key, flag, environment, 'targets')
+  return withSettings(flag, environment, { ...settings, targets: changed(key, flag, settings.targets, change) })
+}
+
+/** What decides in the environment that is meant; a flag without environments is meant as a whole. Throws WRONG_ENVIRONMENT. */
+export function settingsFor (key: string, { environments, ...flag }: Flag, environment: string | undefined, what: 'targets' | 'rollouts'): Environment {
   if (environments === undefined) {
-    if (environment !== undefined) throw new errors.WRONG_ENVIRONMENT(`Flag ${key} has no environments: its targets hold in all of them. Leave the environment out`)
-    return { ...flag, targets: changed(key, flag, flag.targets, change) }
+    if (environment !== undefined) throw new errors.WRONG_ENVIRONMENT(`Flag ${key} has no environments: its ${what} hold in all of them. Leave the environment out`)
+    return flag
   }
   const names = Object.keys(environments).join(', ') || 'none yet'
-  if (environment === undefined) throw new errors.WRONG_ENVIRONMENT(`Flag ${key} has targets for each environment (${names}); say which one`)
+  if (environment === undefined) throw new errors.WRONG_ENVIRONMENT(`Flag ${key} has ${what} for each environment (${names}); say which one`)
   if (!Object.hasOwn(environments, environment)) throw new errors.WRONG_ENVIRONMENT(`Flag ${key} has no environment ${environment}, but ${names}; create it with PATCH, or by enabling or disabling the flag there`)
-  const settings = environments[environment]!
-  return { ...flag, environments: setEnvironment(environments, environment, { ...settings, targets: changed(key, flag, settings.targets, change) }) }
+  return environments[environment]!
+}
+
+/** The flag with other settings where `settingsFor` found them. */
+export function withSettings (flag: Flag, environment: string | undefined, settings: Environment): Flag {
+  return environment === undefined ? settings : { ...flag, environments: setEnvironment(flag.environments ?? {}, environment, settings) }
 }
 
 function changed (key: string, flag: Flag, targets: readonly Target[] = [], { variant, add = {}, remove = {} }: Omit<TargetsChange, 'environment'>): Target[] {

@@ -111,7 +111,7 @@ async function plan (replica: Replica, documents: DocumentSet, rest: () => Promi
     for (const [key, document] of given[kind]) {
       await rest()
       const entry = lookUp(snapshot, kind, key)
-      const accepted = accept(kind, key, document, entry?.document as never, others, now, true)
+      const accepted = accept(kind, key, document, entry?.document as never, others, now, 'restored')
       if ('details' in accepted) {
         for (const { path, message } of accepted.details) details.push({ path: pointer(`/${kind}s`, key) + path, message })
         continue

@@ -28,12 +28,14 @@ export function stageOf (beginnings: readonly number[], now: number): number {
 export function beginningsOf (stages: readonly Stage[], state: RolloutState | undefined): number[] {
   const beginnings = running(stages, state)
   const stopped = state?.pausedAt ?? state?.disabledAt
-  if (stopped === undefined) return beginnings
+  if (state === undefined || stopped === undefined) return beginnings
   const stands = Date.parse(stopped)
-  return beginnings.map((time) => time <= stands ? -Infinity : Infinity)
+  // A further stage that begins at the very moment of the stop does not: a rollout rolled back below an `at` that has passed stays there.
+  return beginnings.map((time, stage) => time < stands || (stage <= state.stage && time === stands) ? -Infinity : Infinity)
 }
 
-function running (stages: readonly Stage[], state: RolloutState | undefined): number[] {
+/** The same as if its clock had never been stopped. */
+export function running (stages: readonly Stage[], state: RolloutState | undefined): number[] {
   const beginnings = stages.map(() => -Infinity)
   const current = Math.min(state?.stage ?? 0, stages.length - 1)
   const since = state === undefined ? -Infinity : Date.parse(state.since)
@@ -50,7 +52,7 @@ function running (stages: readonly Stage[], state: RolloutState | undefined): nu
   return beginnings
 }
 
-function momentOf (at: string | undefined): number | undefined {
+export function momentOf (at: string | undefined): number | undefined {
   return at === undefined ? undefined : Date.parse(at)
 }
 
@@ -95,16 +97,30 @@ function settleServe (serve: Serve, previous: Serve | undefined, runs: boolean, 
   const { state: _, ...draw } = serve
   if (draw.stages === undefined) return draw
   const before = typeof previous === 'object' && isDeepStrictEqual(previous.stages, draw.stages) ? previous.state : undefined
-  const state = before ?? { stage: 0, since: textOf(Math.max(now, momentOf(draw.stages[0]!.at) ?? now)) }
-  return { ...draw, state: runs ? goOn(draw.stages, state, now) : stop(state, now) }
+  const state = before ?? begin(draw.stages, now)
+  return { ...draw, state: runs ? goOn(draw.stages, state, now) : stop(draw.stages, state, now) }
 }
 
-function stop (state: RolloutState, now: number): RolloutState {
-  return { ...state, disabledAt: state.disabledAt ?? state.pausedAt ?? textOf(now) }
+/** Where a rollout stands that nobody has moved yet. */
+export function begin (stages: readonly Stage[], now: number): RolloutState {
+  return { stage: 0, since: textOf(Math.max(now, momentOf(stages[0]!.at) ?? now)) }
 }
 
-/** Since the stop nothing has passed but the `at` of stages, and those begin now: what nobody could reach did not climb. */
-function goOn (stages: readonly Stage[], { disabledAt, ...state }: RolloutState, now: number): RolloutState {
+/** The same rollout, told from the stage that the clock has brought it to. To be asked while its clock runs. */
+export function caughtUp (stages: readonly Stage[], state: RolloutState, now: number): RolloutState {
+  const beginnings = running(stages, state)
+  const stage = stageOf(beginnings, now)
+  return stage <= state.stage ? state : { ...state, stage, since: textOf(beginnings[stage]!) }
+}
+
+function stop (stages: readonly Stage[], state: RolloutState, now: number): RolloutState {
+  if (state.disabledAt !== undefined) return state
+  if (state.pausedAt !== undefined) return { ...state, disabledAt: state.pausedAt }
+  return { ...caughtUp(stages, state, now), disabledAt: textOf(now) }
+}
+
+/** The clock goes on from `disabledAt`. Since then nothing has passed but the `at` of stages, and those begin now: what nobody could reach did not climb. */
+export function goOn (stages: readonly Stage[], { disabledAt, ...state }: RolloutState, now: number): RolloutState {
   if (disabledAt === undefined || state.pausedAt !== undefined) return state
   const stopped = Date.parse(disabledAt)
   const beginnings = running(stages, state)
@@ -117,6 +133,6 @@ function goOn (stages: readonly Stage[], { disabledAt, ...state }: RolloutState,
   return stage < 0 ? state : { ...state, stage, since: textOf(since) }
 }
 
-function textOf (time: number): string {
+export function textOf (time: number): string {
   return new Date(time).toISOString()
 }

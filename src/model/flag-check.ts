@@ -57,7 +57,15 @@ function * checkPrerequisites ({ key, others, sound }: Subject, settings: Enviro
 }
 
 function * checkRules (subject: Subject, settings: Environment, path: string): Details {
+  const names = new Map<string, string>()
   for (const [rule, place] of items(settings.rules, `${path}/rules`)) {
+    const { name } = rule
+    if (name !== undefined && subject.sound(`${place}/name`)) {
+      // Answers, explanations and the state of a rollout name a rule by it.
+      const other = names.get(name)
+      if (other === undefined) names.set(name, place)
+      else yield { path: `${place}/name`, message: `must not be ${JSON.stringify(name)} again, the name of ${other}; give each rule another, or none` }
+    }
     yield * checkWhen(rule.when, `${place}/when`, subject)
     if (!subject.sound(`${place}/serve`)) continue
     if (rule.serve !== undefined) yield * checkServe(subject, rule.serve, `${place}/serve`)

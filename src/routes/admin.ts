@@ -3,6 +3,7 @@ import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import type { Admin, ChangeOptions, DocumentSet, FlagPatch, StoredFlag, StoredSegment } from '../admin.js'
 import { errors, isFlagsError } from '../errors.js'
+import { moves } from '../evaluation/moves.js'
 import type { Flag } from '../model/flag.js'
 import { Key } from '../model/key.js'
 import type { Segment } from '../model/segment.js'
@@ -28,6 +29,12 @@ const TargetNames = Type.Optional(Type.Object({ users: Names, groups: Names, reg
 const Version = Type.Optional(Type.Integer({ minimum: 1, description: 'the version that this change applies to' }))
 const SwitchBody = Type.Optional(Type.Object({ version: Version }, { additionalProperties: false }))
 const TargetsBody = Type.Object({ variant: Type.Optional(Key), add: TargetNames, remove: TargetNames, version: Version }, { additionalProperties: false })
+const MoveBody = Type.Optional(Type.Object({
+  from: Type.Optional(Type.Integer({ minimum: -1, description: 'the stage that this moves on from, as GET …/rollout tells it, the first being 0' })),
+  rule: Type.Optional(Type.Union([Type.String(), Type.Integer({ minimum: 0 })], { description: 'the name or the number of a rule, the first being 0' })),
+  version: Version
+}, { additionalProperties: false }))
+const RevertBody = Type.Object({ version: Type.Integer({ minimum: 1, description: 'the version to go back to, as the history tells it' }) }, { additionalProperties: false })
 
 interface Of { Params: { key: string, environment?: string } }
 
@@ -77,7 +84,24 @@ export const adminRoutes: FastifyPluginAsync<AdminOptions> = async (app, { prefi
       if (targets.add === undefined && targets.remove === undefined) throw new errors.INVALID_REQUEST('Say whom to add or to remove, such as { "add": { "users": ["user_123"] } }')
       return stored(request, reply, await admin.changeTargets(key, { environment, ...targets }, change(request, versionSent(request, admin, key))))
     })
+    scope.get<Of>(`${at}/rollout`, readQueried, async (request) => {
+      const { key, environment } = request.params
+      return await admin.rollout(key, { environment, ...readQuery(request, ['rule']) })
+    })
+    for (const move of moves) {
+      scope.post(`${at}/rollout/${move}`, { ...write, schema: { body: MoveBody } }, async (request, reply) => {
+        const { key, environment } = request.params as Of['Params']
+        const { from, rule } = request.body ?? {}
+        return stored(request, reply, await admin[move](key, { environment, from, rule, ...change(request, versionSent(request, admin, key)) }))
+      })
+    }
   }
+  scope.post('/flags/:key/revert', { ...write, schema: { body: RevertBody } }, async (request, reply) => {
+    const { key } = request.params as Of['Params']
+    const { version: to } = request.body
+    const flag = await replace(request, `The flag ${key}`, versionOf(() => admin.get(key)), (version) => admin.revert(key, to, change(request, version)), null)
+    return stored(request, reply, flag)
+  })
 
   scope.post<Of>('/flags/:key/explain', read, async (request) => {
     const asking = readBody(request.body)
@@ -141,9 +165,9 @@ function versionSent (request: FastifyRequest, admin: Admin, key: string): numbe
   return readVersion(request, `The flag ${key}`, versionOf(() => admin.get(key)))
 }
 
-/** A change that must say which version it replaces: one that does not may only create, else it is told to say so. */
-async function replace<T> (request: FastifyRequest, what: string, current: number, apply: (version: number | '*') => Promise<T>): Promise<T> {
-  const version = readVersion(request, what, current)
+/** A change that must say which version it replaces: one that does not may only create, else it is told to say so. `body` may say it, unless null. */
+async function replace<T> (request: FastifyRequest, what: string, current: number, apply: (version: number | '*') => Promise<T>, body: unknown = request.body): Promise<T> {
+  const version = readVersion(request, what, current, body)
   try {
     return await apply(version ?? 0)
   } catch (error) {

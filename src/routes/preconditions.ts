@@ -23,12 +23,12 @@ export function readEntityTags (header: string | undefined): EntityTags | undefi
 }
 
 /**
- * The version that If-Match, If-None-Match or the body say a change applies to: `*` any that is there, 0 none, undefined not said.
+ * The version that If-Match, If-None-Match or the body (`sent`) say a change applies to: `*` any that is there, 0 none, undefined not said.
  * `current` is the version now, 0 for none: with it a list of ETags is settled, and a refusal tells what to read.
  */
-export function readVersion (request: FastifyRequest, what: string, current: number): number | '*' | undefined {
+export function readVersion (request: FastifyRequest, what: string, current: number, sent: unknown = request.body): number | '*' | undefined {
   const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = request.headers
-  const body = versionInBody(request.body)
+  const body = versionInBody(sent)
   if (ifNoneMatch !== undefined) {
     if (readEntityTags(ifNoneMatch) !== '*') throw new errors.INVALID_REQUEST('To a change If-None-Match can only be *: create it, unless it is there. To change a version that is there send If-Match')
     return 0

@@ -82,7 +82,7 @@ function arbitrarySettings (variants: string[], boolean: boolean): Arbitrary<Env
     enabled: fc.boolean(),
     prerequisites: fc.array(fc.constantFrom({ flag: 'plain' }, { flag: 'plain', variant: 'off' }, { flag: 'colours', variant: 'red' }, { flag: 'colours', variant: 'green' }), { maxLength: 2 }),
     targets: fc.array(fc.record({ variant, users, groups: users, regions: users }, { requiredKeys: optional(['variant']) as ['variant'] }), { maxLength: 2 }),
-    rules: fc.array(fc.record({ name: fc.constantFrom('first', 'second'), when: arbitraryWhen, serve }, { requiredKeys: optional(['when', 'serve']) as ['when', 'serve'] }), { maxLength: 3 }),
+    rules: fc.uniqueArray(fc.record({ name: fc.constantFrom('first', 'second'), when: arbitraryWhen, serve }, { requiredKeys: optional(['when', 'serve']) as ['when', 'serve'] }), { maxLength: 3, selector: ({ name }) => name ?? {} }),
     serve,
     experiment: fc.record({ control: variant }, { requiredKeys: [] })
   }, { requiredKeys: ['serve'] })

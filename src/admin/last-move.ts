@@ -1,0 +1,72 @@
+import { isDeepStrictEqual } from 'node:util'
+import { isFlagsError } from '../errors.js'
+import { stageAt } from '../evaluation/stages.js'
+import type { Flag } from '../model/flag.js'
+import { environmentOf } from '../model/meaning.js'
+import type { Draw } from '../model/serve.js'
+import type { Store } from '../store/store.js'
+import { historyOf, type FlagVersion } from './history.js'
+import type { Move, RolloutPlace } from './rollouts.js'
+
+/** What a person last did to a rollout: the change that began it, moved it, or stopped or started its clock. */
+export interface LastMove { action: Move | 'begin' | 'enable' | 'disable', version: number, updatedAt: string, updatedBy?: string }
+
+/** How many versions of a flag are looked through. */
+const mostVersions = 1000
+
+/** Undefined where the log no longer tells, or cannot be read now. */
+export async function lastMoveOf (store: Store, key: string, place: RolloutPlace): Promise<LastMove | undefined> {
+  try {
+    for await (const [change, before] of changesOf(store, key)) {
+      const action = actionOf(change, before, place)
+      if (action !== undefined) {
+        const { flag: _, ...kept } = change
+        return { action, ...kept }
+      }
+    }
+  } catch (error) {
+    if (!isFlagsError(error)) throw error
+  }
+  return undefined
+}
+
+/** A flag's versions, the newest first, each with the one before; undefined for the very first. */
+async function * changesOf (store: Store, key: string): AsyncGenerator<[FlagVersion, FlagVersion | undefined]> {
+  let later: FlagVersion | undefined
+  let before: number | undefined
+  for (let seen = 0; seen < mostVersions;) {
+    const { history, next, beginsAt } = await historyOf(store, key, { before, limit: 50 })
+    for (const version of history) {
+      if (later !== undefined) yield [later, version]
+      later = version
+    }
+    if (next === undefined) {
+      if (later !== undefined && beginsAt === 1) yield [later, undefined]
+      return
+    }
+    before = next
+    seen += history.length
+  }
+}
+
+function actionOf ({ flag, updatedAt }: FlagVersion, before: FlagVersion | undefined, place: RolloutPlace): LastMove['action'] | undefined {
+  const [now, then] = [drawAt(flag, place), drawAt(before?.flag ?? null, place)]
+  if (now?.stages === undefined) return undefined
+  if (then?.stages === undefined || !isDeepStrictEqual(now.stages, then.stages)) return 'begin'
+  if (isDeepStrictEqual(now.state, then.state)) return undefined
+  const [after, earlier] = [now.state, then.state]
+  if (after?.disabledAt === undefined && earlier?.disabledAt !== undefined) return 'enable'
+  if (after?.disabledAt !== undefined && earlier?.disabledAt === undefined) return 'disable'
+  const stage = stageAt(then.stages, earlier, Date.parse(updatedAt))
+  if (after !== undefined && after.stage < stage) return 'rollback'
+  if (after?.pausedAt !== undefined && earlier?.pausedAt === undefined) return 'pause'
+  if (after?.pausedAt === undefined && earlier?.pausedAt !== undefined) return 'resume'
+  return after !== undefined && after.stage > stage ? 'advance' : 'begin'
+}
+
+function drawAt (flag: Flag | null, { environment = '', rule }: RolloutPlace): Draw | undefined {
+  const settings = flag === null ? undefined : environmentOf(flag, environment)
+  const rules = settings?.rules ?? []
+  const serve = rule === undefined ? settings?.serve : (rules.find(({ name }) => name === rule) ?? rules[Number(rule)])?.serve
+  return typeof serve === 'object' ? serve : undefined
+}
