@@ -9,7 +9,7 @@ import { Key } from '../model/key.js'
 import type { Segment } from '../model/segment.js'
 import { readBody } from './asking.js'
 import { authorization, type AuthorizationOptions } from './authorization.js'
-import { adminOperations } from './openapi/admin.js'
+import { operations } from './openapi/rollouts.js'
 import { readEntityTags, readVersion } from './preconditions.js'
 import { readBoolean, readDuration, readInteger, readQuery } from './query.js'
 import { openScope } from './scope.js'
@@ -43,7 +43,7 @@ export const adminRoutes: FastifyPluginAsync<AdminOptions> = async (app, { prefi
   if (!app.hasDecorator('flags')) throw new errors.INVALID_OPTION('adminRoutes needs fastify-flags in the same scope, before it: await app.register(flags)')
   const { require, actorOf } = authorization(who)
   const { admin } = app.flags
-  const scope = openScope(app, { prefix, keyed: ['/flags', '/segments'], visible: openapi, operations: adminOperations })
+  const scope = openScope(app, { prefix, keyed: ['/flags', '/segments'], visible: openapi, operations })
   // A parameter that is not heeded is refused: PUT ?dryRun=true would otherwise write.
   const withoutQuery = async (request: FastifyRequest) => { readQuery(request, []) }
   const read = { onRequest: [require('read'), withoutQuery] }

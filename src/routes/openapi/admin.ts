@@ -44,7 +44,7 @@ const flagExample = { key: 'new_search', enabled: true, serve: { percentage: 10 
 const segmentExample = { key: 'eu-countries', when: { attribute: 'country', operator: 'in', value: ['de', 'fr'] }, version: 7, createdAt: '2027-01-04T09:00:00.000Z', updatedAt: '2027-01-04T09:00:00.000Z', updatedBy: 'alice' }
 
 const etag = { ETag: 'The version in quotes, such as `"42"`: to be sent back in If-Match.' }
-const flag = (description: string): Answer => ({ description, schema: StoredFlag, example: flagExample, headers: etag })
+export const storedFlag = (description: string): Answer => ({ description, schema: StoredFlag, example: flagExample, headers: etag })
 const segment = (description: string): Answer => ({ description, schema: StoredSegment, example: segmentExample, headers: etag })
 const created = (answer: Answer): Answer => ({ ...answer, headers: { ...answer.headers, Location: 'Where it is.' } })
 const deleted: Answer = { description: 'It is gone.' }
@@ -56,10 +56,10 @@ const revision = (description: string): Parameter => ({ description, schema: Typ
 const key: Record<string, Parameter> = { key: { description: 'The key of the segment.', schema: Key, example: 'eu-countries' } }
 const ifNoneMatch: Record<string, Parameter> = { 'If-None-Match': { description: 'ETags of what is already known.', example: '"42"' } }
 const ifMatch: Record<string, Parameter> = { 'If-Match': { description: 'The ETag that this change applies to; left out, whatever is there.', example: '"42"' } }
-const mustMatch: Record<string, Parameter> = {
+export const mustMatch = {
   'If-Match': { description: 'The ETag that is replaced, or `*` for whatever is there. Needed when there is one, unless the body has its `version`.', example: '"42"' },
   'If-None-Match': { description: '`*`: create it, and replace nothing.' }
-}
+} satisfies Record<string, Parameter>
 
 const readErrors: ErrorName[] = ['NOT_READY', 'STORE_UNAVAILABLE', 'STORE_DAMAGED', 'STORE_EMPTIED', 'STORE_CLOSED']
 /** Of every write. */
@@ -67,10 +67,12 @@ export const writeErrors: ErrorName[] = ['STORE_UNKNOWN', 'READ_ONLY', 'FOREIGN_
 const replaceErrors: ErrorName[] = [...writeErrors, 'VERSION_REQUIRED']
 /** Of every change of a flag that is there. */
 export const changeErrors: ErrorName[] = [...writeErrors, 'FLAG_NOT_FOUND', 'DAMAGED_DOCUMENT', 'INVALID_DOCUMENT', 'IN_USE']
+/** Of going back to a version. */
+export const restoreErrors: ErrorName[] = [...replaceErrors, 'VERSION_NOT_FOUND', 'VERSION_GONE', 'INVALID_DOCUMENT', 'IN_USE']
 
 /** A change of a flag in its current version, as a whole and in one environment: the operation of both routes. */
 export function changeOfFlag (summary: string, more: Pick<Operation, 'description' | 'body' | 'errors'>): Operation {
-  return { summary, description: more.description, access: 'write', headers: ifMatch, body: more.body, answers: { 200: flag('The flag as it is now.') }, errors: [...changeErrors, 'WRONG_ENVIRONMENT', ...more.errors ?? []] }
+  return { summary, description: more.description, access: 'write', headers: ifMatch, body: more.body, answers: { 200: storedFlag('The flag as it is now.') }, errors: [...changeErrors, 'WRONG_ENVIRONMENT', ...more.errors ?? []] }
 }
 
 const switchBody: Body = { schema: SwitchChange, required: false, examples: { 'whatever version is there': {}, 'that version only': { version: 42 } } }
@@ -103,13 +105,13 @@ export const adminOperations: Operations = {
         }
       }
     },
-    'GET /flags/:key': { summary: 'Read a flag', headers: ifNoneMatch, answers: { 200: flag('The flag.'), 304: unchanged }, errors: ['FLAG_NOT_FOUND', 'DAMAGED_DOCUMENT', 'INVALID_IF_MATCH'] },
+    'GET /flags/:key': { summary: 'Read a flag', headers: ifNoneMatch, answers: { 200: storedFlag('The flag.'), 304: unchanged }, errors: ['FLAG_NOT_FOUND', 'DAMAGED_DOCUMENT', 'INVALID_IF_MATCH'] },
     'PUT /flags/:key': {
       summary: 'Create or replace a flag',
       access: 'write',
       headers: mustMatch,
       body: { schema: Flag, examples: { 'on for everyone': { enabled: true }, '10 % of users': { enabled: true, serve: { percentage: 10 } }, 'an A/B test': { enabled: true, variants: ['control', 'compact'], serve: { split: { control: 50, compact: 50 } } }, 'by environment': { environments: { staging: { enabled: true }, production: { enabled: false } } } } },
-      answers: { 200: flag('It was replaced.'), 201: created(flag('It was created.')) },
+      answers: { 200: storedFlag('It was replaced.'), 201: created(storedFlag('It was created.')) },
       errors: [...replaceErrors, 'INVALID_DOCUMENT', 'IN_USE']
     },
     'PATCH /flags/:key': {
@@ -117,7 +119,7 @@ export const adminOperations: Operations = {
       access: 'write',
       headers: ifMatch,
       body: { schema: FlagPatch, types: ['application/json', 'application/merge-patch+json'], examples: { 'to a quarter of users': { serve: { percentage: 25 } }, 'in one environment': { environments: { production: { enabled: true } } }, 'without an owner': { owner: null } } },
-      answers: { 200: flag('The flag as it is now.') },
+      answers: { 200: storedFlag('The flag as it is now.') },
       errors: changeErrors
     },
     'DELETE /flags/:key': { summary: 'Delete a flag', access: 'write', headers: mustMatch, answers: { 204: deleted }, errors: [...replaceErrors, 'FLAG_NOT_FOUND', 'IN_USE'] },

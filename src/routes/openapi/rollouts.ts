@@ -1,0 +1,78 @@
+import Type from 'typebox'
+import { adminOperations, changeOfFlag, mustMatch, restoreErrors, storedFlag } from './admin.js'
+import type { Body, Operation, Operations } from './operation.js'
+
+const Time = Type.Unsafe<string>({ type: 'string', format: 'date-time' })
+const stage = { stage: Type.Integer({ description: 'Counted from 0; -1 before the first begins.' }), percentage: Type.Number(), groups: Type.Array(Type.String(), { description: 'Of all stages reached.' }) }
+
+const Rollout = Type.Object({
+  key: Type.String(),
+  environment: Type.Optional(Type.String()),
+  rule: Type.Optional(Type.String({ description: 'The name of the rule whose serve has the stages, else its number.' })),
+  status: Type.Enum(['running', 'waiting', 'paused', 'disabled', 'complete'], { description: '`running`: the clock brings the next stage. `waiting`: a person has to.' }),
+  ...stage,
+  stages: Type.Integer({ description: 'How many there are.' }),
+  since: Type.Union([Time, Type.Null()], { description: 'When this stage was reached.' }),
+  next: Type.Union([Type.Object({ ...stage, at: Type.Union([Time, Type.Null()], { description: 'Null where it does not come by itself.' }) }), Type.Null()]),
+  why: Type.Optional(Type.String({ description: 'Why no next stage comes by itself.' })),
+  pausedAt: Type.Optional(Time),
+  disabledAt: Type.Optional(Time),
+  version: Type.Integer(),
+  moved: Type.Optional(Type.Object({ action: Type.Enum(['begin', 'advance', 'rollback', 'pause', 'resume', 'enable', 'disable']), version: Type.Integer(), updatedAt: Time, updatedBy: Type.Optional(Type.String()) }, { description: 'Who last did what to it, as far as the log tells.' }))
+}, { description: 'Where a rollout in stages stands.' })
+
+const Move = Type.Object({
+  from: Type.Optional(Type.Integer({ minimum: -1, description: 'The stage that this moves on from: when it stands at another by now, nothing is done. Of many who answer to the same moment, one moves it.' })),
+  rule: Type.Optional(Type.Union([Type.String(), Type.Integer({ minimum: 0 })], { description: 'The name of the rule whose serve has the stages, or its number, the first being 0.' })),
+  version: Type.Optional(Type.Integer({ description: 'The version that this change applies to; left out, whatever is there.' }))
+}, { additionalProperties: false })
+const body: Body = { schema: Move, required: false, examples: { 'from wherever it stands': {}, 'from the second stage': { from: 1 }, 'of a rule': { rule: 'paying, in the EU' } } }
+
+const move = (summary: string, description: string) => changeOfFlag(summary, { description, body, errors: ['NO_ROLLOUT', 'ROLLOUT_CONFLICT'] })
+const look: Operation = {
+  summary: 'Where a rollout stands',
+  description: 'And when its next stage comes, and who moved it last.',
+  query: { rule: { description: 'The name of the rule whose serve has the stages, or its number, the first being 0.', example: '0' } },
+  answers: {
+    200: {
+      description: 'As it is now, by the clock too.',
+      schema: Rollout,
+      example: {
+        key: 'new_payment_system',
+        status: 'running',
+        stage: 1,
+        stages: 4,
+        percentage: 5,
+        groups: ['internal'],
+        since: '2027-01-05T10:30:00.000Z',
+        next: { stage: 2, percentage: 25, groups: ['internal'], at: '2027-01-06T10:30:00.000Z' },
+        moved: { action: 'advance', version: 42, updatedAt: '2027-01-05T10:30:00.000Z', updatedBy: 'alice' },
+        version: 42
+      }
+    }
+  },
+  errors: ['FLAG_NOT_FOUND', 'DAMAGED_DOCUMENT', 'WRONG_ENVIRONMENT', 'NO_ROLLOUT']
+}
+const routes = {
+  'GET rollout': look,
+  'POST rollout/advance': move('Advance a rollout by one stage', 'The clock counts: from the stage it has come to. A rollout that is paused stays so, one that is disabled does not advance.'),
+  'POST rollout/rollback': move('Roll a rollout back by one stage', 'There it stays paused. From the first stage the flag, or its environment, is disabled.'),
+  'POST rollout/pause': move('Pause a rollout', 'Its clock stands until somebody resumes.'),
+  'POST rollout/resume': move('Resume a rollout', 'Its clock goes on where it stood; an `at` that has passed meanwhile begins its stage now.')
+}
+
+const rolloutOperations: Operations['routes'] = {
+  ...Object.fromEntries(['/flags/:key', '/flags/:key/environments/:environment'].flatMap((at) => Object.entries(routes).map(([route, operation]) => [route.replace(' ', ` ${at}/`), operation]))),
+  'POST /flags/:key/revert': {
+    summary: 'Go back to a version of a flag',
+    description: 'Writes that version anew, also of a flag that was deleted: what stood stands again, `enabled` and where its rollouts stood included.',
+    access: 'write',
+    headers: { 'If-Match': { ...mustMatch['If-Match'], description: 'The ETag that is replaced, or `*` for whatever is there. Needed when there is one.' } },
+    body: { schema: Type.Object({ version: Type.Integer({ minimum: 1, description: 'The version to go back to.' }) }, { additionalProperties: false }), examples: { 'to version 41': { version: 41 } } },
+    answers: { 200: storedFlag('The flag as it is now.') },
+    errors: restoreErrors
+  }
+}
+
+/** Of all admin routes. */
+export const operations: Operations = { ...adminOperations, schemas: { ...adminOperations.schemas, Rollout }, routes: { ...adminOperations.routes, ...rolloutOperations } }
