@@ -10,9 +10,11 @@ const parts: Array<{ part: string, owns: RegExp, imports: string[], packages?: R
   { part: 'evaluation', owns: /^evaluation\//, imports: ['model', 'errors'], packages: /^(re2js|semver)$/ },
   { part: 'store/redis', owns: /^store\/redis/, imports: ['store', 'model', 'errors'], packages: /^ioredis$/ },
   { part: 'store', owns: /^store\//, imports: ['model', 'errors'] },
-  { part: 'core', owns: /^(replica|flags|flag-types|facade|diagnostics|admin)(\.ts$|\/)/, imports: ['evaluation', 'store', 'model', 'errors'] },
-  { part: 'routes', owns: /^routes\//, imports: ['core', 'evaluation', 'store', 'model', 'errors'], packages: /^(fastify|fastify-plugin|@fastify\/.*|@platformatic\/prom-client|typebox(\/.*)?)$/ },
-  { part: 'plugin', owns: /^(plugin|options|index)\.ts$|^plugin\//, imports: ['routes', 'core', 'store/redis', 'store', 'evaluation', 'model', 'errors'], packages: /^(fastify|fastify-plugin|@fastify\/.*|ioredis)$/ },
+  { part: 'experiments/redis', owns: /^experiments\/redis/, imports: ['experiments', 'store/redis', 'store', 'model', 'errors'], packages: /^ioredis$/ },
+  { part: 'experiments', owns: /^experiments\//, imports: ['evaluation', 'store', 'model', 'errors'] },
+  { part: 'core', owns: /^(replica|flags|flag-types|facade|diagnostics|admin)(\.ts$|\/)/, imports: ['experiments', 'evaluation', 'store', 'model', 'errors'] },
+  { part: 'routes', owns: /^routes\//, imports: ['core', 'experiments', 'evaluation', 'store', 'model', 'errors'], packages: /^(fastify|fastify-plugin|@fastify\/.*|@platformatic\/prom-client|typebox(\/.*)?)$/ },
+  { part: 'plugin', owns: /^(plugin|options|index)\.ts$|^plugin\//, imports: ['routes', 'core', 'experiments/redis', 'experiments', 'store/redis', 'store', 'evaluation', 'model', 'errors'], packages: /^(fastify|fastify-plugin|@fastify\/.*|ioredis)$/ },
   { part: 'sidecar', owns: /^sidecar\//, imports: ['plugin', 'routes', 'core', 'store/redis', 'store', 'model', 'errors'], packages: /^(fastify|@fastify\/.*|close-with-grace|ioredis)$/ }
 ]
 

@@ -1,3 +1,5 @@
+import type { Trial } from './trial.js'
+
 /** OpenFeature's reasons, as far as this package gives them. */
 export type Reason = 'STATIC' | 'DEFAULT' | 'TARGETING_MATCH' | 'SPLIT' | 'DISABLED' | 'ERROR'
 
@@ -34,4 +36,6 @@ export interface ResolutionDetails<T = unknown> {
 export interface Outcome {
   readonly details: ResolutionDetails
   readonly enabled: boolean | undefined
+  /** What to count when the answer is read; undefined without an experiment, and for answers that chance has not drawn. */
+  readonly trial: Trial | undefined
 }

@@ -18,6 +18,8 @@ export function give (served: Served, subject: Subject): Outcome {
 /** Where a serve stands: what decides when it leaves something out, and what it answers when nothing is drawn. */
 export interface Place {
   readonly answer: Answer
+  /** The answers of those who are in by name, not by chance: no experiment counts them. */
+  readonly named: Answer
   readonly seed: string
   readonly otherwise: string | undefined
   readonly constant: { readonly reason: Reason, readonly cause: Cause }
@@ -77,9 +79,10 @@ export function compileDraw (draw: Draw, place: Place): Served {
     const beginnings = beginningsOf(stages, draw.state)
     const parts = [miss, ...stages.map(({ percentage }) => partOf(percentage))] // from stage -1 on
     const groups = firstEntries(stages.map(({ groups }) => groups)) // the groups of all stages reached accumulate
+    const grouped = draw.split === undefined ? place.named(variant, 'SPLIT', 'rollout-hit') : chosen
     return (subject) => {
       const stage = stageOf(beginnings, subject.now)
-      return give(lowestEntryOf(groups, subject.context.groups) <= stage ? chosen : parts[stage + 1]!, subject)
+      return give(lowestEntryOf(groups, subject.context.groups) <= stage ? grouped : parts[stage + 1]!, subject)
     }
   }
 }

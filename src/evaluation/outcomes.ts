@@ -1,8 +1,10 @@
+import type { Experiment } from '../model/experiment.js'
 import type { Flag } from '../model/flag.js'
 import type { JsonValue } from '../model/json.js'
 import { offVariantOf, variantsOf } from '../model/meaning.js'
 import type { Cause, Outcome, Reason } from './details.js'
 import type { Provenance } from './snapshot.js'
+import { Trial } from './trial.js'
 
 /** Makes an outcome: frozen, and made once for each answer a flag can give. Throws when the flag has no such variant. */
 export type Answer = (variant: string | undefined, reason: Reason, cause: Cause) => Outcome
@@ -17,6 +19,7 @@ export function answersOf (flag: Flag, { version }: Provenance, environment: str
     if (value === undefined) throw new Error(variant === undefined ? 'the flag does not say which variant to serve' : `the flag has no variant ${variant}`)
     return Object.freeze({
       enabled: typeof value === 'boolean' ? value : variant !== offVariant || cause === 'split',
+      trial: undefined,
       details: Object.freeze({
         value: deepFreeze(value),
         variant,
@@ -27,11 +30,23 @@ export function answersOf (flag: Flag, { version }: Provenance, environment: str
   }
 }
 
+/**
+ * The same answers, those that chance draws on trial. Beside a split, whoever does not take part in it (rollout-miss) was
+ * not drawn for any of its variants.
+ */
+export function onTrial (answer: Answer, experiment: Experiment, isSplit: boolean, unitOf: Trial['unitOf']): Answer {
+  return (variant, reason, cause) => {
+    const outcome = answer(variant, reason, cause)
+    if (variant === undefined || reason !== 'SPLIT' || (isSplit && cause !== 'split')) return outcome
+    return Object.freeze({ ...outcome, trial: new Trial(experiment, variant, unitOf) })
+  }
+}
+
 /** The answer of a flag that cannot be evaluated: whoever asks is given their own default. */
 export function failureOf (error: unknown): Outcome {
   const errorMessage = error instanceof Error ? error.message : String(error)
   const details = Object.freeze({ value: undefined, reason: 'ERROR', errorCode: 'GENERAL', errorMessage, flagMetadata: Object.freeze({}) } as const)
-  return Object.freeze({ enabled: undefined, details })
+  return Object.freeze({ enabled: undefined, trial: undefined, details })
 }
 
 function deepFreeze (value: JsonValue): JsonValue {

@@ -1,13 +1,15 @@
+import { experimentOf } from '../model/experiment.js'
 import type { Environment, Flag } from '../model/flag.js'
-import { environmentOf, offVariantOf } from '../model/meaning.js'
-import type { Place } from './draw.js'
-import { answersOf, type Answer } from './outcomes.js'
+import { drawOf, environmentOf, offVariantOf } from '../model/meaning.js'
+import { keyReader, type Place } from './draw.js'
+import { answersOf, onTrial, type Answer } from './outcomes.js'
 import type { Provenance } from './snapshot.js'
 
 /** A flag in an environment, and what makes its answers: what deciding and explaining have in common. */
 export interface Plan {
   readonly key: string
   readonly flag: Flag
+  readonly environment: string
   /** Empty where the flag has no such environment. */
   readonly settings: Environment
   readonly off: string | undefined
@@ -16,7 +18,7 @@ export interface Plan {
 }
 
 export function planOf (key: string, flag: Flag, provenance: Provenance, environment: string): Plan {
-  return { key, flag, settings: environmentOf(flag, environment) ?? {}, off: offVariantOf(flag), answersBy: answersOf(flag, provenance, environment) }
+  return { key, flag, environment, settings: environmentOf(flag, environment) ?? {}, off: offVariantOf(flag), answersBy: answersOf(flag, provenance, environment) }
 }
 
 /** A rule's name, else its index. */
@@ -26,12 +28,15 @@ export function ruleName ({ settings }: Plan, index: number): string {
 
 /** Where a rule's serve stands. */
 export function placeOfRule (plan: Plan, index: number): Place {
-  return { answer: plan.answersBy(ruleName(plan, index)), seed: plan.key, otherwise: plan.off, constant: { reason: 'TARGETING_MATCH', cause: 'rule' }, unkeyed: 'TARGETING_MATCH' }
+  return { answer: plan.answersBy(ruleName(plan, index)), named: plan.answersBy(ruleName(plan, index)), seed: plan.key, otherwise: plan.off, constant: { reason: 'TARGETING_MATCH', cause: 'rule' }, unkeyed: 'TARGETING_MATCH' }
 }
 
 /** Where the serve for all others stands; its answer is STATIC where nothing before it could have answered. */
-export function placeOfServe ({ key, settings: { prerequisites = [], targets = [], rules = [] }, off, answersBy }: Plan): Place {
+export function placeOfServe ({ key, flag, environment, settings: { prerequisites = [], targets = [], rules = [], serve }, off, answersBy }: Plan): Place {
   const isNamed = targets.some((target) => [target.users, target.groups, target.regions].some((names = []) => names.length > 0))
   const reason = prerequisites.length === 0 && !isNamed && rules.length === 0 ? 'STATIC' : 'DEFAULT'
-  return { answer: answersBy(), seed: key, otherwise: off, constant: { reason, cause: 'default' }, unkeyed: 'DEFAULT' }
+  const named = answersBy()
+  const experiment = experimentOf(key, flag, environment)
+  const answer = experiment === undefined ? named : onTrial(named, experiment, drawOf(flag, serve).split !== undefined, keyReader(experiment.by))
+  return { answer, named, seed: key, otherwise: off, constant: { reason, cause: 'default' }, unkeyed: 'DEFAULT' }
 }

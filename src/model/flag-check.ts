@@ -1,4 +1,5 @@
 import type { ErrorDetail } from '../errors.js'
+import { mostVariants } from './experiment.js'
 import { decidingFields, type Environment, type Flag } from './flag.js'
 import { jsonTypeOf, pointer } from './json.js'
 import { isBoolean, offVariantOf, variantsOf } from './meaning.js'
@@ -39,6 +40,10 @@ export function * checkFlagMeaning (key: string, flag: Flag, around: Surrounding
     yield * checkElse(subject, settings, path)
     const control = settings.experiment?.control
     if (control !== undefined && sound(`${path}/experiment`)) yield * checkNamed(subject, control, `${path}/experiment/control`)
+    const { serve } = settings
+    if (settings.experiment !== undefined && sound(`${path}/serve`) && typeof serve === 'object' && Object.keys(serve.split ?? {}).length > mostVariants) {
+      yield { path: `${path}/experiment`, message: `compares at most ${mostVariants} variants, and the split beside it has more; leave the experiment out` }
+    }
   }
 }
 

@@ -30,7 +30,8 @@ export const Prerequisite = Type.Object({
 export type Prerequisite = Static<typeof Prerequisite>
 
 const Experiment = Type.Object({
-  control: Type.Optional(Key)
+  control: Type.Optional(Key),
+  iteration: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000, description: 'a whole number, 1 or more; another one begins the counts anew' }))
 }, { additionalProperties: false, description: 'an experiment such as { "control": "control" }' })
 
 /** The fields that decide; in each environment, or at the top of a flag without environments. */

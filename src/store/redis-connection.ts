@@ -21,6 +21,8 @@ export interface Connector {
   prefix: string
   /** Where it leads, for people; without user and password. */
   place: string
+  /** Whether keys lie on several servers, so that each needs a connection to its own. */
+  spread: boolean
   /** A connection to where `key` is, and may be written. */
   connect (key: string, override?: RedisOptions): Redis
 }
@@ -91,11 +93,11 @@ function written (text: string, options: RedisOptions = {}): Connector {
 function single (options: RedisOptions): Connector {
   const { keyPrefix: prefix = '', sentinels, name, path, host, port } = options
   if (sentinels == null) {
-    return { prefix, place: path ?? `${host ?? 'localhost'}:${port ?? 6379}`, connect: (_key, override) => new Redis({ ...options, ...own, ...override }) }
+    return { prefix, spread: false, place: path ?? `${host ?? 'localhost'}:${port ?? 6379}`, connect: (_key, override) => new Redis({ ...options, ...own, ...override }) }
   }
   if (sentinels.length === 0 || name === undefined) throw new errors.INVALID_OPTION('"redis.sentinels" must be the addresses of your Sentinels, and "redis.name" the name they know the primary by')
   const Connector = connectorTo(new SentinelGuide(options))
-  return { prefix, place: `the Sentinels of ${name}`, connect: (_key, override) => new Redis({ ...options, ...own, ...guided, Connector, ...override }) }
+  return { prefix, spread: false, place: `the Sentinels of ${name}`, connect: (_key, override) => new Redis({ ...options, ...own, ...guided, Connector, ...override }) }
 }
 
 function cluster ({ nodes, ...options }: ClusterConnection): Connector {
@@ -107,6 +109,7 @@ function cluster ({ nodes, ...options }: ClusterConnection): Connector {
   const all: RedisOptions = { username, password, tls, ...options, db: 0 }
   return {
     prefix: options.keyPrefix ?? '',
+    spread: true,
     place: `the Cluster of ${seeds.map(({ host, port }) => `${host}:${port}`).join(', ')}`,
     connect: (key, override) => {
       const guide = new ClusterGuide(key, seeds, all)

@@ -251,7 +251,8 @@ export class RedisStore implements RestorableStore {
   }
 }
 
-async function evaluate (client: Redis, { lua, sha }: RedisScript, keys: string[], args: Array<string | number>): Promise<unknown> {
+/** Runs a script, which Redis may have to be sent first. */
+export async function evaluate (client: Redis, { lua, sha }: RedisScript, keys: Array<string | Buffer>, args: Array<string | number | Buffer>): Promise<unknown> {
   try {
     return await client.evalsha(sha, keys.length, ...keys, ...args)
   } catch (error) {
@@ -267,7 +268,7 @@ async function before<T> (deadline: number, promise: Promise<T>): Promise<T> {
 }
 
 /** Ends a connection in whatever state it is, without waiting for a peer that may be silent. */
-async function hangUp (client: Redis): Promise<void> {
+export async function hangUp (client: Redis): Promise<void> {
   const idle = client.status === 'reconnecting' || client.status === 'end'
   const ended = new Promise<void>((resolve) => {
     const timer = setTimeout(resolve, idle ? 0 : 500)

@@ -35,8 +35,10 @@ export async function startOwnRedis (test: Test, args: string[] = []): Promise<S
 
 /** What FLUSHALL is to a namespace. */
 export async function emptyNamespace (client: Redis, namespace: string): Promise<void> {
-  for await (const keys of client.scanStream({ match: `{${namespace}}*`, count: 1000 })) {
-    if (keys.length > 0) await client.unlink(keys)
+  for (const match of [`{${namespace}}*`, `{${namespace}:x:*`]) {
+    for await (const keys of client.scanStream({ match, count: 1000 })) {
+      for (const key of keys) await client.unlink(key)
+    }
   }
 }
 

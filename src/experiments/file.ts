@@ -1,0 +1,147 @@
+import { mkdir } from 'node:fs/promises'
+import { basename, dirname, resolve } from 'node:path'
+import { errors } from '../errors.js'
+import type { Experiment } from '../model/experiment.js'
+import { appendFile, look, readFrom, removeStrays, replaceFile, truncateFile } from '../store/file-disk.js'
+import { FileLock } from '../store/file-lock.js'
+import type { Counts } from './counts.js'
+import { type Batch, type Ledger, type Range } from './ledger.js'
+import { Tallies, type Kept } from './memory.js'
+import type { Hashed, UnitLine } from './tally.js'
+
+/** A line of the file: an experiment begins, a batch as it came, or what earlier lines came to. */
+type Line =
+  | { experiment: Kept['experiment'], salt: string, shares: Record<string, number> | null, since?: number | null, last?: number, ignored?: { unexposed: number, goals: number } }
+  | ({ of: string, batch: string, shares?: null } & Hashed)
+  | { of: string, units: UnitLine[] }
+  | { of: string, reads: Array<[variant: string, day: string, count: number]> }
+
+const unitsInALine = 1000
+/** The file is written anew when so many bytes were appended since, or as many as it then had. */
+const rewriteAfter = 1_000_000
+
+/**
+ * Experiments beside a file of flags, counted by the one process that opens it first; others have their batches refused with
+ * READ_ONLY, keep them as long as they can, and take over when it is gone. Lines are appended, and now and then the file is
+ * written anew with what they come to.
+ */
+export class FileLedger implements Ledger {
+  readonly settlesAfter = 0
+  readonly #path: string
+  readonly #lock: FileLock
+  #tallies: Tallies | undefined
+  #size = 0
+  #rewrittenSize = 0
+  /** One thing at a time happens to the file. */
+  #turn: Promise<unknown> = Promise.resolve()
+
+  constructor (path: string) {
+    this.#path = resolve(path)
+    this.#lock = new FileLock(this.#path + '.lock')
+  }
+
+  async record (batch: Batch): Promise<void> {
+    await this.#inTurn(async () => {
+      const tallies = await this.#own()
+      if (!tallies.batches.add(batch.id, batch.time)) return
+      const { experiment } = batch
+      const isNew = !tallies.kept.has(experiment.id)
+      const before = tallies.kept.get(experiment.id)?.tally.shares
+      const { salt, tally } = tallies.open(experiment)
+      const hashed = tallies.hash(batch, salt)
+      const lines: Line[] = [{ of: experiment.id, batch: batch.id, ...hashed }]
+      if (isNew) lines.unshift(beginning(experiment, salt))
+      else if (before !== tally.shares) Object.assign(lines[0]!, { shares: null })
+      this.#size = await appendFile(this.#path, written(lines), false)
+      tally.add(hashed)
+      if (this.#size - this.#rewrittenSize > Math.max(rewriteAfter, this.#rewrittenSize)) await this.#rewrite(tallies, batch.time)
+    })
+  }
+
+  async read (experiment: Experiment, range: Range = {}): Promise<Counts> {
+    return await this.#inTurn(async () => (this.#tallies ?? (await this.#load()).tallies).read(experiment, range))
+  }
+
+  async close (): Promise<void> {
+    await this.#inTurn(async () => await this.#lock.release())
+  }
+
+  /** What is counted, once this process is the one that counts. */
+  async #own (): Promise<Tallies> {
+    if (await this.#lock.isOurs()) return this.#tallies!
+    this.#tallies = undefined
+    await mkdir(dirname(this.#path), { recursive: true })
+    if (!await this.#lock.take()) throw new errors.READ_ONLY(`the experiments in ${this.#path} are counted by ${await this.#lock.holder()}`)
+    await removeStrays(dirname(this.#path), [basename(this.#path)])
+    const { tallies, size, whole } = await this.#load()
+    if (whole < size) await truncateFile(this.#path, whole) // a last line that was being written when its process was ended
+    this.#size = this.#rewrittenSize = whole
+    return (this.#tallies = tallies)
+  }
+
+  async #load (): Promise<{ tallies: Tallies, size: number, whole: number }> {
+    const tallies = new Tallies()
+    const bytes = await look(this.#path) === undefined ? Buffer.alloc(0) : await readFrom(this.#path, 0)
+    const whole = bytes.lastIndexOf(10) + 1
+    let number = 0
+    for (const line of bytes.subarray(0, whole).toString().split('\n')) {
+      number++
+      if (line === '') continue
+      try {
+        take(JSON.parse(line) as Line, tallies)
+      } catch (error) {
+        throw new errors.STORE_DAMAGED(`The experiments in ${this.#path} cannot be read at line ${number}; restore the file, or remove it to count anew`, { cause: error })
+      }
+    }
+    return { tallies, size: bytes.length, whole }
+  }
+
+  async #rewrite (tallies: Tallies, now: number): Promise<void> {
+    tallies.forget(now)
+    const lines: Line[] = []
+    for (const { experiment, salt, tally } of tallies.kept.values()) {
+      lines.push({ experiment, salt, shares: tally.shares, since: tally.since, last: tally.lastTime, ignored: tally.ignored }, { of: experiment.id, reads: [...tally.readLines()] })
+      let units: UnitLine[] = []
+      for (const line of tally.unitLines()) {
+        if (units.length === 0) lines.push({ of: experiment.id, units })
+        if (units.push(line) === unitsInALine) units = []
+      }
+    }
+    const looks = await replaceFile(this.#path, lines.map((line) => written([line])), () => this.#lock.isOurs())
+    if (looks !== undefined) this.#size = this.#rewrittenSize = looks.size
+  }
+
+  async #inTurn<T> (action: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(action)
+    this.#turn = result.catch(() => {})
+    return await result
+  }
+}
+
+function beginning ({ id, flag, environment, variants, shares }: Experiment, salt: string): Line {
+  return { experiment: { id, flag, environment, variants }, salt, shares }
+}
+
+function written (lines: Line[]): string {
+  return lines.map((line) => JSON.stringify(line) + '\n').join('')
+}
+
+function take (line: Line, tallies: Tallies): void {
+  if ('experiment' in line) {
+    const { tally } = tallies.open({ ...line.experiment, shares: line.shares, control: '', by: undefined }, line.salt)
+    tally.since = line.since ?? null
+    tally.lastTime = line.last ?? 0
+    Object.assign(tally.ignored, line.ignored)
+    return
+  }
+  const { tally } = tallies.kept.get(line.of)!
+  if ('batch' in line) {
+    tallies.batches.add(line.batch, line.time)
+    if (line.shares === null) tally.shares = null
+    tally.add(line)
+  } else if ('units' in line) {
+    for (const unit of line.units) tally.addUnit(unit)
+  } else {
+    for (const [variant, day, count] of line.reads) tally.addReads(variant, day, count)
+  }
+}
