@@ -37,5 +37,5 @@ export interface Outcome {
   readonly details: ResolutionDetails
   readonly enabled: boolean | undefined
   /** What to count when the answer is read; undefined without an experiment, and for answers that chance has not drawn. */
-  readonly trial: Trial | undefined
+  readonly trial?: Trial | undefined
 }
