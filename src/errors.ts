@@ -13,6 +13,7 @@ export const errors = {
   INVALID_DOCUMENT: createError('FST_FLAGS_INVALID_DOCUMENT', 'The %s is not valid: %s', 400),
   INVALID_JSON: createError('FST_FLAGS_INVALID_JSON', 'The body is not valid JSON: %s', 400),
   INVALID_REQUEST: createError('FST_FLAGS_INVALID_REQUEST', '%s', 400),
+  INVALID_CONTEXT: createError('FST_FLAGS_INVALID_CONTEXT', 'The context is not valid: %s', 400),
   BODY_TOO_LARGE: createError('FST_FLAGS_BODY_TOO_LARGE', 'The body is larger than %d bytes; send less at a time', 413),
   UNSUPPORTED_MEDIA_TYPE: createError('FST_FLAGS_UNSUPPORTED_MEDIA_TYPE', 'Send application/json, not %s', 415),
   INVALID_IF_MATCH: createError('FST_FLAGS_INVALID_IF_MATCH', 'If-Match is malformed; send the ETag of your last read, such as "42" with its quotes, or * to overwrite whatever is there', 400),
@@ -34,6 +35,7 @@ export const errors = {
   NOT_EVALUATED: createError('FST_FLAGS_NOT_EVALUATED', 'The flag %s cannot be evaluated: %s', 422),
   TOO_MANY_ATTEMPTS: createError('FST_FLAGS_TOO_MANY_ATTEMPTS', 'Too many unknown tokens came from this address; try again in %d seconds', 429),
   VERSION_REQUIRED: createError('FST_FLAGS_VERSION_REQUIRED', '%s exists; say which version you change with If-Match: "<version>" (its ETag), or overwrite whatever is there with If-Match: *', 428),
+  TOO_MANY_STREAMS: createError('FST_FLAGS_TOO_MANY_STREAMS', 'This server holds as many event streams as it takes (%d); ask again from time to time, or later for a stream', 503),
   INTERNAL: createError('FST_FLAGS_INTERNAL', 'Something went wrong here; the log of this server says what', 500),
 
   // What the store answered

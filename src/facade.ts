@@ -55,6 +55,11 @@ export class FastifyFlags {
     return this.#replica.problem
   }
 
+  /** Reads what is new, or waits until revision `atLeast` is served. Resolves to whether it is, after 1.5 seconds at the latest; never rejects. */
+  async sync (atLeast?: number): Promise<boolean> {
+    return await this.#replica.sync(atLeast)
+  }
+
   on<E extends keyof ReplicaEvents> (event: E, listener: Listener<E>): this {
     this.#replica.on(event, listener)
     return this

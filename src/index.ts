@@ -33,3 +33,5 @@ export type { RedisConnection } from './store/redis-connection.js'
 // Routes
 export { evaluationRoutes, type EvaluationOptions } from './routes/evaluation.js'
 export type { AccessOptions } from './routes/access.js'
+export { ofrepRoutes, type OfrepOptions } from './routes/ofrep.js'
+export type { Cors } from './routes/cors.js'

@@ -6,6 +6,7 @@ import type { Segment } from './model/segment.js'
 import type { ContextFunction, HeaderNames } from './plugin/request-context.js'
 import type { AdminOptions } from './routes/admin.js'
 import type { EvaluationOptions } from './routes/evaluation.js'
+import type { OfrepOptions } from './routes/ofrep.js'
 import type { RedisConnection } from './store/redis-connection.js'
 import { readRedisText } from './store/redis-text.js'
 import type { Store } from './store/store.js'
@@ -34,8 +35,8 @@ export interface FlagsOptions {
   staleAfter?: number
   /** Registers the admin routes, under `/admin` unless a prefix says otherwise; left out, there are none. */
   admin?: AdminOptions
-  /** Registers the evaluation routes; left out, there are none. */
-  evaluation?: EvaluationOptions
+  /** Registers the evaluation routes, plain and OpenFeature's (OFREP); left out, there are none. */
+  evaluation?: EvaluationOptions & OfrepOptions
 }
 
 /** The options, checked, with defaults in place. */
@@ -50,7 +51,7 @@ export interface Settings {
   snapshotFile?: string
   staleAfter: number
   admin?: AdminOptions
-  evaluation?: EvaluationOptions
+  evaluation?: EvaluationOptions & OfrepOptions
 }
 
 /** What each option must be; a check answers with false, or with a sentence that tells more. */
@@ -66,7 +67,7 @@ const checks: { [Name in keyof Required<FlagsOptions>]: { must: string, check: (
   snapshotFile: { must: 'the path of a file, such as "flags.snapshot"', check: (value) => typeof value === 'string' && value !== '' },
   staleAfter: { must: 'a number of milliseconds, more than 0', check: (value) => typeof value === 'number' && value > 0 && Number.isFinite(value) },
   admin: { must: 'an object such as { tokens: { alice: process.env.ALICE_TOKEN } }', check: (value) => checkRoutes(value, 'admin', ['prefix', 'tokens', 'readTokens', 'authorize', 'openapi']) },
-  evaluation: { must: 'an object such as { prefix: "/feature", tokens: { backend: process.env.TOKEN } }', check: (value) => checkRoutes(value, 'evaluation', ['prefix', 'tokens', 'browserTokens', 'identity']) }
+  evaluation: { must: 'an object such as { prefix: "/feature", tokens: { backend: process.env.TOKEN } }', check: (value) => checkRoutes(value, 'evaluation', ['prefix', 'tokens', 'browserTokens', 'identity', 'publicUrl', 'cors', 'maxStreams']) }
 }
 
 /** The one check. Throws an INVALID_OPTION that says what was given and what is allowed, and never shows what may be a secret. */

@@ -12,6 +12,7 @@ import { callContext, readHeaders } from './plugin/request-context.js'
 import { guardRoute, refuseUnguarded, type RouteFlag } from './plugin/route-guard.js'
 import { adminRoutes } from './routes/admin.js'
 import { evaluationRoutes } from './routes/evaluation.js'
+import { ofrepRoutes } from './routes/ofrep.js'
 import { compileTrust } from './plugin/trust.js'
 
 declare module 'fastify' {
@@ -58,7 +59,10 @@ const flagsPlugin: FastifyPluginAsync<FlagsOptions> = async (app, options) => {
   logLateStart(app.log, replica, settings)
 
   if (settings.admin !== undefined) await addRoutes(app, 'admin', adminRoutes, { ...settings.admin, prefix: settings.admin.prefix ?? '/admin' })
-  if (settings.evaluation !== undefined) await addRoutes(app, 'evaluation', evaluationRoutes, settings.evaluation)
+  if (settings.evaluation !== undefined) {
+    await addRoutes(app, 'evaluation', evaluationRoutes, settings.evaluation)
+    await addRoutes(app, 'evaluation', ofrepRoutes, settings.evaluation)
+  }
 }
 
 async function addRoutes<Options extends { prefix?: string }> (app: FastifyInstance, option: string, routes: FastifyPluginAsync<Options>, options: Options): Promise<void> {

@@ -5,6 +5,7 @@ import { CarefulEmitter } from './replica/careful-emitter.js'
 import { bootstrapped, followed, loaded, type Bootstrap, type Known, type Touched } from './replica/documents.js'
 import { Losses, type Moment } from './replica/losses.js'
 import type { Left } from './replica/snapshot-file.js'
+import { stamp } from './replica/stamps.js'
 import { Turns } from './replica/turns.js'
 import { errors, isFlagsError, textOf, type FlagsError } from './errors.js'
 import type { Beginning } from './evaluation/boundaries.js'
@@ -255,6 +256,7 @@ export class Replica extends CarefulEmitter<ReplicaEvents> {
     const before = this.#known
     const wasReady = this.#status === 'READY'
     this.#known = known
+    stamp(known)
     this.#failure = null
     this.#status = 'READY'
     this.#syncedAt = { wall: Date.now(), monotonic: performance.now() }

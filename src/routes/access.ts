@@ -21,6 +21,8 @@ export interface AccessOptions {
 export type Asker = Bearer<'server' | 'browser'> | undefined
 
 export interface Access {
+  /** Whoever holds a token; none where none is asked for. */
+  readonly bearers: ReadonlyArray<NonNullable<Asker>>
   /** Who sends the request. Throws UNAUTHORIZED, or TOO_MANY_ATTEMPTS. */
   admit (request: FastifyRequest, reply: FastifyReply): Asker
   /** For whom and where to answer. Throws NOT_READY, or FORBIDDEN for an identity or an environment that is not theirs to name. */
@@ -37,9 +39,10 @@ export function openAccess (app: FastifyInstance, { tokens, browserTokens, ident
   const attempts = countAttempts()
 
   return {
+    bearers: find.bearers,
     admit (request, reply) {
       if (!asksTokens) return undefined
-      const { authorization } = request.headers
+      const { 'x-api-key': apiKey, authorization = typeof apiKey === 'string' ? `Bearer ${apiKey}` : undefined } = request.headers
       const bearer = find(authorization)
       if (bearer !== undefined) {
         attempts.admit(request, reply, bearer)
@@ -47,7 +50,7 @@ export function openAccess (app: FastifyInstance, { tokens, browserTokens, ident
       }
       if (authorization !== undefined) attempts.fail(request, reply)
       reply.header('www-authenticate', `Bearer realm="fastify-flags"${authorization === undefined ? '' : ', error="invalid_token"'}`)
-      throw new errors.UNAUTHORIZED(authorization === undefined ? 'Send "Authorization: Bearer <secret>" with an evaluation token of this server' : 'This server does not know the token in Authorization; it must be: Bearer <secret>')
+      throw new errors.UNAUTHORIZED(authorization === undefined ? 'Send "Authorization: Bearer <secret>" (or "X-API-Key: <secret>") with an evaluation token of this server' : 'This server does not know the token in Authorization; it must be: Bearer <secret>')
     },
     subjectOf (request, asking, asker) {
       if (app.flags.status === 'NOT_READY') throw new errors.NOT_READY() // there is no caller's default to answer with

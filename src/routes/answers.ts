@@ -1,4 +1,5 @@
 import type { Outcome } from '../evaluation/details.js'
+import type { FlagEntry, Snapshot } from '../evaluation/snapshot.js'
 
 // Hot: outcomes are frozen and made once, so each is written as JSON once, and an answer joins two texts.
 const written = new WeakMap<Outcome, { full: string, brief: string }>()
@@ -16,4 +17,16 @@ function write ({ enabled, details }: Outcome): { full: string, brief: string } 
     full: JSON.stringify({ enabled, value, variant, reason, cause, rule, errorCode, errorMessage, environment, version }).slice(1),
     brief: JSON.stringify({ enabled, value, variant, reason, errorCode, environment, version }).slice(1)
   }
+}
+
+const order = new WeakMap<Snapshot, FlagEntry[]>()
+
+/** A snapshot's flags by key. A snapshot never changes, so this is done once for each that is listed. */
+export function sorted (snapshot: Snapshot): FlagEntry[] {
+  let entries = order.get(snapshot)
+  if (entries === undefined) {
+    entries = [...snapshot.flags()].sort((a, b) => a.key < b.key ? -1 : 1)
+    order.set(snapshot, entries)
+  }
+  return entries
 }

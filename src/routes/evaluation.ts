@@ -1,9 +1,9 @@
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import { errors } from '../errors.js'
-import type { FlagEntry, Snapshot } from '../evaluation/snapshot.js'
 import { openAccess, type AccessOptions, type Asker } from './access.js'
-import { toJson } from './answers.js'
+import { sorted, toJson } from './answers.js'
 import { readBody, readQuery, type Asking } from './asking.js'
+import { allowOrigins, type Cors } from './cors.js'
 import { noteEvaluations } from './noting.js'
 import { evaluationOperations } from './openapi/evaluation.js'
 import { openScope } from './scope.js'
@@ -11,16 +11,19 @@ import { openScope } from './scope.js'
 export interface EvaluationOptions extends AccessOptions {
   /** Where the routes stand, such as `/feature`; left out, at the root: `/flags/:key/evaluate`. */
   prefix?: string
+  /** Whose pages may ask: a list of origins such as `https://shop.example`, or true for all. */
+  cors?: Cors
 }
 
 const bodyLimit = 64 * 1024
 interface KeyRoute { Params: { key: string } }
 
 /** Evaluation for people, and for stacks without an OpenFeature SDK. An encapsulated plugin; it needs the flags plugin around it. */
-export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (app, { prefix, ...who }) => {
+export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (app, { prefix, cors, ...who }) => {
   if (!app.hasDecorator('flags')) throw new errors.INVALID_OPTION('evaluationRoutes needs fastify-flags in the same scope, before it: await app.register(flags)')
   const { admit, subjectOf, sees } = openAccess(app, who)
   const scope = openScope(app, { prefix, keyed: ['/flags'], bodyLimit, operations: evaluationOperations })
+  allowOrigins(app, cors, ['/flags', '/flags/:key/evaluate'])
   const note = noteEvaluations(app)
 
   function evaluate (request: FastifyRequest<KeyRoute>, reply: FastifyReply, asker: Asker, asking: Asking | undefined): FastifyReply {
@@ -56,16 +59,4 @@ function send (reply: FastifyReply, text: string): FastifyReply {
   reply.header('cache-control', 'private, no-cache')
   reply.type('application/json; charset=utf-8')
   return reply.send(text)
-}
-
-const order = new WeakMap<Snapshot, FlagEntry[]>()
-
-/** A snapshot's flags by key. A snapshot never changes, so this is done once for each that is listed. */
-function sorted (snapshot: Snapshot): FlagEntry[] {
-  let entries = order.get(snapshot)
-  if (entries === undefined) {
-    entries = [...snapshot.flags()].sort((a, b) => a.key < b.key ? -1 : 1)
-    order.set(snapshot, entries)
-  }
-  return entries
 }

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { STATUS_CODES } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema, FastifyTypeProvider, RawServerBase, RouteHandlerMethod } from 'fastify'
 import Type, { type Static, type TSchema } from 'typebox'
@@ -29,8 +30,10 @@ export interface ScopeOptions {
   visible?: boolean
   /** What OpenAPI documents say of them. */
   operations?: Operations
-  /** An error as the body of its answer, where it is not `{ statusCode, code, error, message, details? }`. */
-  present?: (error: FlagsError, request: FastifyRequest) => object
+  /** What an error is answered with, where it is not its own status and `{ statusCode, code, error, message, details? }`. */
+  present?: (error: FlagsError, request: FastifyRequest, reply: FastifyReply) => { statusCode: number, body: object }
+  /** Reads a body's text, where that is not to be as strict as `parseJson`. Throws INVALID_JSON. */
+  parse?: (text: string) => unknown
 }
 
 /**
@@ -38,16 +41,16 @@ export interface ScopeOptions {
  * not its Ajv options, compilers, parsers, serializers, error handler or 404. Its hooks run as everywhere, so that its
  * authentication, rate limits and CORS hold here too. Handlers return any JSON value; routes hold TypeBox schemas.
  */
-export function openScope (app: FastifyInstance, { prefix, keyed = [], bodyLimit = documentBodyLimit, visible = false, operations, present = problem }: ScopeOptions = {}) {
+export function openScope (app: FastifyInstance, { prefix, keyed = [], bodyLimit = documentBodyLimit, visible = false, operations, present = problem, parse = parseStrictly }: ScopeOptions = {}) {
   app.setValidatorCompiler(({ schema, httpPart = 'request' }) => validatorOf(schema as TSchema, httpPart))
   app.setSerializerCompiler(() => (value) => JSON.stringify(value))
 
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser<Buffer>(['application/json', 'application/merge-patch+json'], { parseAs: 'buffer', bodyLimit }, async (request: FastifyRequest, body: Buffer) => readBody(request, body))
+  app.addContentTypeParser<Buffer>(['application/json', 'application/merge-patch+json'], { parseAs: 'buffer', bodyLimit }, async (request: FastifyRequest, body: Buffer) => readBody(request, body, parse))
 
   app.setErrorHandler((thrown, request, reply) => {
-    const error = explain(thrown, request)
-    return reply.code(error.statusCode).type(jsonType).send(JSON.stringify(present(error, request)))
+    const { statusCode, body } = present(explain(thrown, request), request, reply)
+    return reply.code(statusCode).type(jsonType).send(JSON.stringify(body))
   })
   const notFound = (request: FastifyRequest) => { throw new errors.ROUTE_NOT_FOUND(`${request.method} ${pathOf(request.url)}`) }
   if (prefix !== undefined && prefix !== '' && claim(app, app.prefix)) app.setNotFoundHandler(notFound)
@@ -121,20 +124,17 @@ function sentence ([first, ...more]: ErrorDetail[]): string {
   return `${first.path} ${first.message}`.trim() + (more.length === 0 ? '' : `, and ${more.length} more`)
 }
 
-const utf8 = new TextDecoder('utf-8', { fatal: true })
-
 /** An empty body is no body: `curl -X POST -H 'content-type: application/json'` sends one. */
-function readBody (request: FastifyRequest, bytes: Buffer): unknown {
+function readBody (request: FastifyRequest, bytes: Buffer, parse: (text: string) => unknown): unknown {
   if (request.mediaType === 'application/merge-patch+json' && request.method !== 'PATCH') throw new errors.UNSUPPORTED_MEDIA_TYPE('a merge patch, which only PATCH takes')
   if (bytes.length === 0) return undefined
   const { 'content-encoding': encoding = 'identity' } = request.headers
   if (encoding.toLowerCase() !== 'identity') throw new errors.UNSUPPORTED_MEDIA_TYPE(`a body with Content-Encoding: ${encoding.slice(0, 100)}`)
-  let text: string
-  try {
-    text = utf8.decode(bytes)
-  } catch {
-    throw new errors.INVALID_JSON('it is not UTF-8')
-  }
+  if (!isUtf8(bytes)) throw new errors.INVALID_JSON('it is not UTF-8')
+  return parse(bytes.toString())
+}
+
+function parseStrictly (text: string): unknown {
   const parsed = parseJson(text)
   if ('value' in parsed) return parsed.value
   const { details } = parsed
@@ -154,8 +154,9 @@ function explain (thrown: unknown, request: FastifyRequest): FlagsError {
   return new errors.INTERNAL() as FlagsError
 }
 
-function problem ({ statusCode, code, message, details }: FlagsError): object {
-  return { statusCode, code, error: STATUS_CODES[statusCode] ?? 'Error', message: shortened(message), details: details?.map(({ path, message }) => ({ path: shortened(path), message: shortened(message) })) }
+function problem ({ statusCode, code, message, details }: FlagsError): { statusCode: number, body: object } {
+  const body = { statusCode, code, error: STATUS_CODES[statusCode] ?? 'Error', message: shortened(message), details: details?.map(({ path, message }) => ({ path: shortened(path), message: shortened(message) })) }
+  return { statusCode, body }
 }
 
 /** Errors quote what was sent: a thousand faults in a field with a long name must not make an answer of gigabytes. */

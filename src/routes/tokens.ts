@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
 import { errors } from '../errors.js'
 import { isKey } from '../model/key.js'
 
@@ -15,7 +15,18 @@ export type EvaluationTokens = Readonly<Record<string, EvaluationSecret | readon
 export interface Bearer<Grant extends string> { actor: string, grant: Grant, environment?: string }
 
 /** Finds whose token an Authorization header carries: the same object each time. It takes as long for any header, whatever it shares with a secret. */
-export type FindBearer<Grant extends string> = (authorization: string | undefined) => Bearer<Grant> | undefined
+export interface FindBearer<Grant extends string> {
+  (authorization: string | undefined): Bearer<Grant> | undefined
+  /** One for each secret. */
+  readonly bearers: ReadonlyArray<Bearer<Grant>>
+}
+
+const digests = new WeakMap<Bearer<string>, Buffer>()
+
+/** A key that can be made of a bearer's secret alone, the same in every process that knows it. `purpose` keeps keys apart. */
+export function keyOf (bearer: Bearer<string>, purpose: string): Buffer {
+  return createHmac('sha256', digests.get(bearer)!).update(purpose).digest()
+}
 
 /** How long a secret must at least be, in characters. */
 export const shortestSecret = 16
@@ -37,11 +48,15 @@ export function readTokens<Grant extends string> (lists: Record<Grant, Evaluatio
         const digest = digestOf(secret)
         const twin = known.find((other) => other.digest.equals(digest))
         if (twin !== undefined) throw new errors.INVALID_OPTION(`${option} is the same secret as ${options[twin.bearer.grant]}[${JSON.stringify(twin.bearer.actor)}]; give each its own`)
-        known.push({ bearer: { actor, grant, ...(environment !== undefined && { environment }) }, digest })
+        const bearer = { actor, grant, ...(environment !== undefined && { environment }) }
+        digests.set(bearer, digest)
+        known.push({ bearer, digest })
       }
     }
   }
-  return (authorization) => {
+  return Object.assign(find, { bearers: known.map(({ bearer }) => bearer) })
+
+  function find (authorization: string | undefined): Bearer<Grant> | undefined {
     const digest = digestOf(/^bearer +([^ ]+) *$/i.exec(authorization ?? '')?.[1] ?? '')
     let found: Bearer<Grant> | undefined
     for (const one of known) if (timingSafeEqual(one.digest, digest)) found = one.bearer // no early end: the time must not tell

@@ -6,13 +6,14 @@ import flags from '../plugin.js'
 import { evaluationRoutes } from '../routes/evaluation.js'
 import { healthRoutes } from '../routes/health.js'
 import { addMetrics, timeRequests } from '../routes/metrics.js'
+import { ofrepRoutes } from '../routes/ofrep.js'
 import { pathOf } from '../routes/scope.js'
 import { addDocs, listRoutes } from './docs.js'
 import { logOutput } from './output.js'
 import { isEmpty, type Settings } from './settings.js'
 
 /** The sidecar as a Fastify app, ready to listen. */
-export async function buildSidecar ({ store, environment, namespace, trust, snapshotFile, tokens, requestTimeout, logLevel, open }: Settings): Promise<FastifyInstance> {
+export async function buildSidecar ({ store, environment, namespace, trust, snapshotFile, tokens, requestTimeout, logLevel, open, cors, publicUrl }: Settings): Promise<FastifyInstance> {
   const tellsRequests = logLevel === 'debug' || logLevel === 'trace'
   const checkingInterval = Math.min(500, requestTimeout / 10) // Node looks for late requests so often, and sees them so much late
   const arrival = requestTimeout - 2 * checkingInterval
@@ -38,8 +39,10 @@ export async function buildSidecar ({ store, environment, namespace, trust, snap
   })
   await app.register(healthRoutes)
   await addMetrics(app, { times, tokens: open ? undefined : { admin: tokens.admin, read: tokens.read, evaluation: tokens.evaluation } })
-  await app.register(evaluationRoutes, { tokens: some(tokens.evaluation), browserTokens: some(tokens.browser), identity: 'caller' })
-  await addDocs(app, routes, { open })
+  const evaluation = { tokens: some(tokens.evaluation), browserTokens: some(tokens.browser), identity: 'caller', cors, publicUrl } as const
+  await app.register(evaluationRoutes, evaluation)
+  await app.register(ofrepRoutes, evaluation)
+  await addDocs(app, routes, { open, url: publicUrl })
   app.setNotFoundHandler((request, reply) => {
     const path = pathOf(request.url)
     const hint = !changeable && /^\/admin(?:\/|$)/.test(path) ? ': the admin routes are off; set FLAGS_ADMIN_TOKENS=name=secret and start again' : ''

@@ -2,6 +2,8 @@ import { BlockList, isIP } from 'node:net'
 import { isFlagsError } from '../errors.js'
 import { isKey } from '../model/key.js'
 import { nearest } from '../model/nearest.js'
+import { checkCors, type Cors } from '../routes/cors.js'
+import { splitUrl } from '../routes/public-url.js'
 import { readTokens } from '../routes/tokens.js'
 import { parseRange } from '../plugin/trust.js'
 import { readRedisText } from '../store/redis-text.js'
@@ -19,6 +21,8 @@ export const serveOptions = {
   'snapshot-file': { value: 'PATH', env: ['FLAGS_SNAPSHOT_FILE'], help: 'keeps what was last known here, to start from when the store does not answer' },
   trust: { value: 'WHOM', env: ['FLAGS_TRUST'], help: 'whose X-User-… headers count: local (default: this machine, no proxy between), none, all, or proxies that overwrite them, such as 10.0.0.0/8,192.168.1.7' },
   'request-timeout': { value: 'SECONDS', env: ['FLAGS_REQUEST_TIMEOUT'], help: 'how long a request may take to arrive whole (default 10)' },
+  'public-url': { value: 'URL', env: ['FLAGS_PUBLIC_URL'], help: 'the URL under which clients reach it, where a proxy before it changes that, such as https://example.com/flags' },
+  cors: { value: 'ORIGINS', env: ['FLAGS_CORS'], help: 'whose pages may ask, such as https://shop.example,http://localhost:5173, or all' },
   evaluation: { value: 'open', env: ['FLAGS_EVALUATION'], help: 'answer without a token, also beyond this machine' },
   'log-level': { value: 'LEVEL', env: ['FLAGS_LOG_LEVEL', 'LOG_LEVEL'], help: 'fatal, error, warn, info (default), debug (tells each request), trace or silent' },
   dev: { env: ['FLAGS_DEV'], help: 'for trying things on this machine: makes an admin token and prints it' }
@@ -53,6 +57,9 @@ export interface Settings {
   trust: 'local' | 'all' | false | string[]
   /** Milliseconds that a request may take to arrive whole. */
   requestTimeout: number
+  /** Where clients reach the root of it, if not where it listens. */
+  publicUrl?: string
+  cors?: Cors
   logLevel: string
   dev: boolean
   /** Whether the evaluation routes answer without a token. */
@@ -96,6 +103,8 @@ export function readSettings (argv: readonly string[], env: Env): Settings {
     snapshotFile: given.get('snapshot-file')?.text,
     trust: readTrust(given.get('trust')),
     requestTimeout: readTimeout(given.get('request-timeout')),
+    publicUrl: readPublicUrl(given.get('public-url')),
+    cors: readCors(given.get('cors')),
     logLevel: readLogLevel(given.get('log-level')),
     dev,
     open: closed,
@@ -153,6 +162,28 @@ function readTrust (trust: Given | undefined): Settings['trust'] {
   const wrong = proxies.find((proxy) => parseRange(proxy) === undefined)
   if (wrong !== undefined) throw new UsageError(`${trust.from} is local, none, all, or a list of proxies such as 10.0.0.0/8,192.168.1.7, and "${wrong}" is none of these`)
   return proxies
+}
+
+function readPublicUrl (publicUrl: Given | undefined): string | undefined {
+  if (publicUrl === undefined) return undefined
+  try {
+    splitUrl(publicUrl.text)
+    return publicUrl.text
+  } catch {
+    throw new UsageError(`${publicUrl.from} is "${publicUrl.text}"; it is the URL under which clients reach this server, such as https://example.com/flags`)
+  }
+}
+
+function readCors (cors: Given | undefined): Cors | undefined {
+  if (cors === undefined) return undefined
+  if (cors.text === 'all' || cors.text === '*') return true
+  const origins = cors.text.split(',').map((origin) => origin.trim()).filter((origin) => origin !== '')
+  try {
+    checkCors(origins, cors.from)
+  } catch (error) {
+    throw isFlagsError(error) ? new UsageError(`${error.message}; or write all`) : error
+  }
+  return origins
 }
 
 function readLogLevel (level: Given | undefined): string {
