@@ -19,12 +19,21 @@ t.test('without options it keeps flags.json, listens to this machine only and tr
     snapshotFile: undefined,
     trust: 'local',
     requestTimeout: 10_000,
+    publicUrl: undefined,
+    cors: undefined,
     logLevel: 'info',
     dev: false,
     open: true,
     tokens: { admin: Object.create(null), read: Object.create(null), evaluation: Object.create(null), browser: Object.create(null) },
     warnings: []
   })
+})
+
+t.test('a public URL and the origins of pages are read whole, or refused with what to write', async (t) => {
+  t.match(read('--public-url https://example.com/flags/ --cors https://a.example,http://localhost:5173'), { publicUrl: 'https://example.com/flags/', cors: ['https://a.example', 'http://localhost:5173'] })
+  t.match(read('', { FLAGS_CORS: 'all' }), { cors: true })
+  t.throws(() => read('--public-url example.com'), { message: /--public-url is "example.com".*https:\/\/example.com\/flags/ })
+  t.throws(() => read('', { FLAGS_CORS: 'https://a.example/shop' }), { message: /FLAGS_CORS holds "https:\/\/a.example\/shop".*or write all/ })
 })
 
 t.test('an option goes before its variable, and FLAGS_… before what others set too', async (t) => {
