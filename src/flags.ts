@@ -83,7 +83,7 @@ export class Flags implements Subject {
   getAll ({ publicOnly = false }: { publicOnly?: boolean } = {}): FlagValues {
     const values: Record<string, unknown> = {}
     for (const entry of this.snapshot.flags()) {
-      if (publicOnly && entry.document.public !== true) continue
+      if (publicOnly && !entry.outline.public) continue
       const { details } = entry.evaluate(this)
       if (details.reason !== 'ERROR') values[entry.key] = details.value
     }

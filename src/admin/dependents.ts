@@ -5,22 +5,20 @@ import { variantMeant, variantsOf } from '../model/meaning.js'
 import { segmentsIn } from '../model/references.js'
 import type { Kind } from '../store/store.js'
 
-type Named = Pick<FlagEntry, 'key' | 'document'>
+/** A flag of a snapshot, or one that is about to be stored. */
+type Named = Pick<FlagEntry, 'key' | 'document'> & Partial<Pick<FlagEntry, 'outline'>>
 
 /** Throws IN_USE, with their names, when other documents need this one. */
 export function assertUnneeded (kind: Kind, key: string, snapshot: Snapshot): void {
   const needing = new Set<string>()
-  for (const { key: other, document } of snapshot.flags()) {
-    for (const { prerequisites, rules } of partsOf(document)) {
-      if (kind === 'flag' && other !== key && prerequisites?.some(({ flag }) => flag === key)) needing.add(`flag ${other}`)
-      if (kind === 'segment' && rules?.some(({ when }) => usesSegment(when, key))) needing.add(`flag ${other}`)
-    }
+  for (const { key: other, outline } of snapshot.flags()) {
+    if (outline[`${kind}s`].has(key) && !(kind === 'flag' && other === key)) needing.add(`flag ${other}`)
   }
   if (kind === 'segment') for (const { key: other, document } of snapshot.segments()) if (other !== key && usesSegment(document.when, key)) needing.add(`segment ${other}`)
   if (needing.size > 0) throw new errors.IN_USE(`${kind === 'flag' ? 'Flag' : 'Segment'} ${key}`, listed(needing))
 }
 
-/** What decides in each environment. `settingsOf` tells the same with places; this is asked of 100,000 flags at a time. */
+/** What decides in each environment. */
 function partsOf (flag: Flag): Environment[] {
   return flag.environments === undefined ? [flag] : Object.values(flag.environments)
 }
@@ -41,8 +39,10 @@ export function assertVariantsKept (changed: ReadonlyMap<string, { before: Flag,
   if (changed.size === 0) return
   const variants = new Set<string>()
   const needing = new Set<string>()
-  for (const { key, document } of flags) {
-    for (const { prerequisites } of partsOf(document)) {
+  for (const entry of flags) {
+    const { key, outline } = entry
+    if (outline !== undefined && ![...changed.keys()].some((name) => outline.flags.has(name))) continue
+    for (const { prerequisites } of partsOf(entry.document)) {
       if (prerequisites === undefined) continue
       for (const { flag, variant } of prerequisites) {
         const change = changed.get(flag)

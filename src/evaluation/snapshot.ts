@@ -2,13 +2,14 @@ import type { EvaluationContext } from '../model/context.js'
 import type { Flag } from '../model/flag.js'
 import { environmentOf } from '../model/meaning.js'
 import type { Segment } from '../model/segment.js'
-import { beginningsOfFlag, type Beginning } from './boundaries.js'
+import type { Beginning } from './boundaries.js'
 import { compileFlag } from './compile.js'
 import { compileWhen, type CompiledWhen, type Segments } from './conditions.js'
 import type { Outcome } from './details.js'
 import { give, type Served } from './draw.js'
 import { begin, isWithin, TooMuch } from './effort.js'
 import { failureOf } from './outcomes.js'
+import { outlineOf, type Outline } from './outline.js'
 import { PersistentMap } from './persistent-map.js'
 import type { Subject } from './subject.js'
 
@@ -18,17 +19,42 @@ export interface Provenance { version: number, time: number, by: string | null }
 // Names of environments may come from callers; a process asks for one, or a few.
 const mostEnvironments = 32
 
+/**
+ * A document of a snapshot. One that comes with its text is parsed again when it is first asked for: until then it is a text,
+ * which of many flags that nobody asks for is less than half.
+ */
+class Entry<D> {
+  readonly key: string
+  readonly provenance: Provenance
+  #document: D | undefined
+  #text: string | undefined
+
+  constructor (key: string, document: D, provenance: Provenance, text?: string) {
+    this.key = key
+    this.provenance = provenance
+    this.#text = text
+    this.#document = text === undefined ? document : undefined
+  }
+
+  get document (): D {
+    return (this.#document ??= JSON.parse(this.#text!) as D)
+  }
+
+  get text (): string {
+    return (this.#text ??= JSON.stringify(this.#document))
+  }
+}
+
 /** A flag of a snapshot. It is compiled for an environment when that is first asked for. */
-export class FlagEntry {
+export class FlagEntry extends Entry<Flag> {
+  readonly outline: Outline
   #environment: string | undefined
   #served: Served | undefined
   #others: Map<string, Served> | undefined
 
-  /** Its stages that begin by the clock. */
-  readonly beginnings: readonly Beginning[]
-
-  constructor (readonly key: string, readonly document: Flag, readonly provenance: Provenance) {
-    this.beginnings = beginningsOfFlag(key, document)
+  constructor (key: string, document: Flag, provenance: Provenance, text?: string) {
+    super(key, document, provenance, text)
+    this.outline = outlineOf(key, document)
   }
 
   /** The flag's answer. Never throws; allocates nothing. Hot: the environment is nearly always the one last asked for. */
@@ -64,10 +90,8 @@ export class FlagEntry {
 }
 
 /** A segment of a snapshot, compiled when a rule first asks for it. */
-export class SegmentEntry {
+export class SegmentEntry extends Entry<Segment> {
   #compiled: CompiledWhen | null | undefined
-
-  constructor (readonly key: string, readonly document: Segment, readonly provenance: Provenance) {}
 
   /** Null when it holds what this version cannot evaluate. */
   get compiled (): CompiledWhen | null {
@@ -159,7 +183,7 @@ export class Snapshot implements Segments {
     // Few flags have such stages: what is known of them is carried on, at the cost of the change.
     const updates = new Map<string, readonly Beginning[] | undefined>()
     for (const [key, entry] of flags) {
-      if (entry !== undefined && entry.beginnings.length > 0) updates.set(key, entry.beginnings)
+      if (entry !== undefined && entry.outline.beginnings.length > 0) updates.set(key, entry.outline.beginnings)
       else if (this.#scheduled.get(key) !== undefined) updates.set(key, undefined)
     }
     next.#scheduled = this.#scheduled.with(updates)
@@ -170,7 +194,7 @@ export class Snapshot implements Segments {
 
 function scheduledAmong (flags: Iterable<FlagEntry>): Map<string, readonly Beginning[]> {
   const scheduled = new Map<string, readonly Beginning[]>()
-  for (const { key, beginnings } of flags) if (beginnings.length > 0) scheduled.set(key, beginnings)
+  for (const { key, outline: { beginnings } } of flags) if (beginnings.length > 0) scheduled.set(key, beginnings)
   return scheduled
 }
 

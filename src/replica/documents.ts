@@ -1,5 +1,4 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import { isDeepStrictEqual } from 'node:util'
 import { errors, textOf, type FlagsError } from '../errors.js'
 import { PersistentMap } from '../evaluation/persistent-map.js'
 import { FlagEntry, SegmentEntry, Snapshot } from '../evaluation/snapshot.js'
@@ -74,12 +73,11 @@ export async function loaded (known: Known, reading: Everything, touched: Touche
       if (due !== undefined) await due
       const { kind, key } = stored
       const before = lookUp(snapshot, kind, key)
-      const same = before !== undefined && isSameWrite(before, stored)
+      const same = before !== undefined && isSameWrite(before, stored) && (versionsHold || before.text === stored.document)
       let entry = before
-      if (!same || !versionsHold) {
+      if (!same) {
         try {
-          const read = entryOf(stored, stored.document)
-          if (!same || !isDeepStrictEqual(before.document, read.document)) entry = read
+          entry = entryOf(stored, stored.document)
         } catch (error) {
           damage.set(nameOf(stored), damageOf(stored, stored.version, error, before))
         }
@@ -136,8 +134,8 @@ export async function followed (known: Known, { position, changes }: Changes, to
 function entryOf ({ kind, key, version, time, by }: Omit<StoredDocument, 'document'>, document: string): Entry {
   const provenance = { version, time, by }
   return kind === 'flag'
-    ? new FlagEntry(key, valueOf(loadFlag(document)), provenance)
-    : new SegmentEntry(key, valueOf(loadSegment(document)), provenance)
+    ? new FlagEntry(key, valueOf(loadFlag(document)), provenance, document)
+    : new SegmentEntry(key, valueOf(loadSegment(document)), provenance, document)
 }
 
 function valueOf<T> (read: Checked<T>): T {
@@ -167,11 +165,11 @@ function nameOf ({ kind, key }: Named): string {
   return `${kind}:${key}`
 }
 
-/** All that a snapshot holds, as a store keeps it. Each is made a text when its turn comes. */
+/** All that a snapshot holds, as a store keeps it. */
 export function * heldDocuments (snapshot: Snapshot): Generator<StoredDocument> {
   const [flags, segments] = [[...snapshot.flags()], [...snapshot.segments()]] // of one moment
-  for (const { key, document, provenance } of segments) yield { kind: 'segment', key, ...provenance, document: JSON.stringify(document) }
-  for (const { key, document, provenance } of flags) yield { kind: 'flag', key, ...provenance, document: JSON.stringify(document) }
+  for (const { key, text, provenance } of segments) yield { kind: 'segment', key, ...provenance, document: text }
+  for (const { key, text, provenance } of flags) yield { kind: 'flag', key, ...provenance, document: text }
 }
 
 /** Asked between pieces of work: a promise to wait for when the event loop was held for long enough. */

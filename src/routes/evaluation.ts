@@ -30,7 +30,7 @@ export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (ap
     const { key } = request.params
     const subject = subjectOf(request, asking, asker)
     const entry = subject.snapshot.flag(key)
-    if (entry === undefined || !sees(asker, entry.document)) throw new errors.FLAG_NOT_FOUND(JSON.stringify(key.slice(0, 100)))
+    if (entry === undefined || !sees(asker, entry)) throw new errors.FLAG_NOT_FOUND(JSON.stringify(key.slice(0, 100)))
     const outcome = entry.evaluate(subject)
     note(subject, key, outcome)
     if (outcome.details.reason === 'ERROR') throw new errors.NOT_EVALUATED(key, outcome.details.errorMessage)
@@ -47,7 +47,7 @@ export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (ap
     const subject = subjectOf(request, readQuery(request), asker)
     let text = ''
     for (const entry of sorted(subject.snapshot)) {
-      if (!sees(asker, entry.document)) continue
+      if (!sees(asker, entry)) continue
       const answer = toJson(entry.key, entry.evaluate(subject), asker?.grant === 'browser')
       text += text === '' ? answer : ',' + answer
     }
