@@ -30,34 +30,25 @@ export class SnapshotFile {
   async read (): Promise<Left | undefined> {
     try {
       await removeStrays(dirname(this.path), [this.path])
-      const [text, { mtimeMs }] = await Promise.all([readFile(this.path, 'utf8'), stat(this.path)])
-      return await this.#understood(text, mtimeMs)
+      const [bytes, { mtimeMs }] = await Promise.all([readFile(this.path), stat(this.path)])
+      return await this.#understood(bytes, mtimeMs)
     } catch (error) {
       if (isMissing(error)) return undefined
       throw new errors.SNAPSHOT_FILE(`${this.path} is ignored: ${textOf(error)}`)
     }
   }
 
-  async #understood (text: string, mtime: number): Promise<Left> {
-    const end = text.lastIndexOf('\n', text.length - 2) + 1
-    const body = text.slice(0, end)
-    const { documents: count, sha256 } = parse<{ documents: number, sha256: string }>(text.slice(end))
+  async #understood (bytes: Buffer, mtime: number): Promise<Left> {
+    const end = bytes.lastIndexOf('\n', -2) + 1
+    const body = bytes.subarray(0, end)
+    const { documents: count, sha256 } = parse<{ documents: number, sha256: string }>(bytes.toString('utf8', end))
     if (sha256 !== createHash('sha256').update(body).digest('hex')) throw new Error('it is damaged, its checksum is wrong')
-    const rest = pace()
-    const lines = body.split('\n')
-    if (count !== lines.length - 2) throw new Error('it is damaged, its end is wrong')
-    const { 'fastify-flags': what, format, namespace, time, writtenAt, ...position } = parse<Head>(lines[0]!)
+    const head = body.indexOf('\n')
+    const { 'fastify-flags': what, format, namespace, time, writtenAt, ...position } = parse<Head>(body.toString('utf8', 0, head))
     if (what !== 'snapshot' || format !== 1) throw new Error('it was written by another version of fastify-flags')
     if (namespace !== this.#namespace) throw new Error(`it is of the namespace ${namespace}, not ${this.#namespace}`)
-    const documents: StoredDocument[] = []
-    for (let i = 1; i <= count; i++) {
-      const due = rest()
-      if (due !== undefined) await due
-      const tab = lines[i]!.indexOf('\t')
-      const [kind, key, version, time, by] = parse<Row>(lines[i]!.slice(0, tab))
-      documents.push({ kind, key, version, time, by, document: lines[i]!.slice(tab + 1) })
-    }
     const nothing: Known = { position: undefined, snapshot: Snapshot.empty(), damage: new Map() }
+    const documents = documentsIn(body.subarray(head + 1), count)
     const known = await loaded(nothing, { kind: 'everything', position, time, documents, damaged: [], lost: false }, { flag: new Set(), segment: new Set() })
     const since = Math.max(0, Math.round(mtime) - writtenAt)
     return { known: { ...known, damage: new Map() }, time: time + since, syncedAt: writtenAt + since }
@@ -97,6 +88,24 @@ export class SnapshotFile {
   async touch (syncedAt: number): Promise<void> {
     await utimes(this.path, syncedAt / 1000, syncedAt / 1000)
   }
+}
+
+/** Some documents at a time: what is made of them would else be collected with all the rest. */
+async function * documentsIn (lines: Buffer, count: number): AsyncGenerator<StoredDocument[]> {
+  let piece: StoredDocument[] = []
+  let start = 0
+  let found = 0
+  for (let end = lines.indexOf('\n'); end !== -1; start = end + 1, end = lines.indexOf('\n', start)) {
+    const tab = lines.indexOf('\t', start)
+    const [kind, key, version, time, by] = parse<Row>(lines.toString('utf8', start, tab))
+    piece.push({ kind, key, version, time, by, document: lines.toString('utf8', tab + 1, end) })
+    found++
+    if (piece.length < 500) continue
+    yield piece
+    piece = []
+  }
+  yield piece
+  if (found !== count || start !== lines.length) throw new Error('it is damaged, its end is wrong')
 }
 
 function parse<T> (line: string): T {
