@@ -57,6 +57,10 @@ export class FlagEntry extends Entry<Flag> {
     this.outline = outlineOf(key, document)
   }
 
+  get public (): boolean {
+    return this.outline.public
+  }
+
   /** The flag's answer. Never throws; allocates nothing. Hot: the environment is nearly always the one last asked for. */
   evaluate (subject: Subject): Outcome {
     begin()

@@ -3,7 +3,7 @@ import { errors } from '../errors.js'
 import type { Snapshot } from '../evaluation/snapshot.js'
 import type { Subject } from '../evaluation/subject.js'
 import type { EvaluationContext } from '../model/context.js'
-import type { FlagEntry } from '../evaluation/snapshot.js'
+import type { Flag } from '../model/flag.js'
 import { settleContext, type Asking } from './asking.js'
 import { countAttempts } from './attempts.js'
 import { readTokens, type Bearer, type EvaluationTokens } from './tokens.js'
@@ -28,7 +28,7 @@ export interface Access {
   /** For whom and where to answer. Throws NOT_READY, or FORBIDDEN for an identity or an environment that is not theirs to name. */
   subjectOf (request: FastifyRequest, asking: Asking | undefined, asker: Asker): Subject
   /** Whether they may know of a flag. */
-  sees (asker: Asker, flag: FlagEntry): boolean
+  sees (asker: Asker, flag: Pick<Flag, 'public'>): boolean
 }
 
 /** Who may ask: one answer for all routes that evaluate flags or take events about them. Throws INVALID_OPTION. */
@@ -60,7 +60,7 @@ export function openAccess (app: FastifyInstance, { tokens, browserTokens, ident
       const context = asking === undefined ? own.context : settleContext(own.context, asking, identity === 'caller' || asker?.grant === 'server')
       return new Other(own, context, environment)
     },
-    sees: (asker, flag) => asker?.grant !== 'browser' || flag.outline.public
+    sees: (asker, flag) => asker?.grant !== 'browser' || flag.public === true
   }
 }
 

@@ -67,7 +67,7 @@ export const ofrepRoutes: FastifyPluginAsync<OfrepOptions> = async (app, { prefi
     const { key } = request.params
     const subject = subjectOf(request, readAsking(request), asker)
     const entry = subject.snapshot.flag(key)
-    if (entry === undefined || !sees(asker, entry.document)) throw new errors.FLAG_NOT_FOUND(JSON.stringify(key.slice(0, 100)))
+    if (entry === undefined || !sees(asker, entry)) throw new errors.FLAG_NOT_FOUND(JSON.stringify(key.slice(0, 100)))
     const outcome = entry.evaluate(subject)
     note(subject, key, outcome)
     if (outcome.details.reason === 'ERROR') reply.code(500)
