@@ -7,6 +7,7 @@ import t from 'tap'
 const parts: Array<{ part: string, owns: RegExp, imports: string[], packages?: RegExp }> = [
   { part: 'errors', owns: /^errors\.ts$/, imports: [], packages: /^@fastify\/error$/ },
   { part: 'model', owns: /^model\//, imports: ['errors'], packages: /^(typebox(\/.*)?|re2js|semver)$/ },
+  { part: 'openfeature', owns: /^openfeature\.ts$/, imports: ['core', 'evaluation', 'model', 'errors'], packages: /^@openfeature\/server-sdk$/ },
   { part: 'evaluation', owns: /^evaluation\//, imports: ['model', 'errors'], packages: /^(re2js|semver)$/ },
   { part: 'store/redis', owns: /^store\/redis/, imports: ['store', 'model', 'errors'], packages: /^ioredis$/ },
   { part: 'store', owns: /^store\//, imports: ['model', 'errors'] },
