@@ -1,6 +1,7 @@
 import { ErrorCode, OpenFeatureEventEmitter, ProviderEvents, ProviderNotReadyError, type EvaluationContext, type FlagMetadata, type JsonValue, type Provider, type ResolutionDetails, type TrackingEventDetails } from '@openfeature/server-sdk'
 import { errors } from './errors.js'
 import { affectedBy } from './evaluation/affected.js'
+import type { Beginning } from './evaluation/boundaries.js'
 import type { FastifyFlags } from './facade.js'
 import type { ChangeEvent } from './replica.js'
 
@@ -96,11 +97,12 @@ export class FlagsProvider implements Provider {
     const flags = this.#flags
     const ready = () => { this.events.emit(ProviderEvents.Ready) }
     const stale = () => { this.events.emit(ProviderEvents.Stale, { message: flags.problem?.message }) }
-    const change = (change: ChangeEvent) => {
+    const change = (change: Pick<ChangeEvent, 'flags' | 'segments'>) => {
       this.events.emit(ProviderEvents.ConfigurationChanged, { flagsChanged: affectedBy(change, flags.for().snapshot, flags.environment) })
     }
-    flags.on('ready', ready).on('stale', stale).on('change', change)
-    closed.addEventListener('abort', () => { flags.off('ready', ready).off('stale', stale).off('change', change) })
+    const stage = ({ flag, environment = flags.environment }: Beginning) => { if (environment === flags.environment) change({ flags: [flag], segments: [] }) }
+    flags.on('ready', ready).on('stale', stale).on('change', change).on('stage', stage)
+    closed.addEventListener('abort', () => { flags.off('ready', ready).off('stale', stale).off('change', change).off('stage', stage) })
     // The SDK says READY when `initialize` has resolved, whatever it resolves to; that this is STALE is to stand.
     if (flags.status === 'STALE') queueMicrotask(() => queueMicrotask(() => { if (flags.status === 'STALE') stale() }))
   }

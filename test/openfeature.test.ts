@@ -332,6 +332,20 @@ t.test('a change is told with every flag whose answer it may change', async (t) 
   t.match(await client.getBooleanDetails('needs-it-in-turn', false), { value: true }, 'what is told is already in place')
 })
 
+t.test('a stage that begins by the clock is told as a change, unless it is another environment\'s', async (t) => {
+  const { app, client, said } = await ready(t, { documents: {} })
+  const isOn = () => client.getBooleanValue('staged', true, { targetingKey: 'user-1' })
+  for (let ahead = 200; await isOn(); ahead *= 2) { // again, when it began before it was there
+    const serve = { stages: [{ percentage: 0 }, { percentage: 100, at: new Date(Date.now() + ahead).toISOString() }] }
+    await app.flags.admin.put('elsewhere', { environments: { staging: { enabled: true, serve }, production: { enabled: false } } })
+    await app.flags.admin.put('staged', { enabled: true, serve })
+  }
+  said.length = 0
+  t.match(await next(client, ProviderEvents.ConfigurationChanged), { flagsChanged: ['staged'] })
+  t.equal(await isOn(), true)
+  t.equal(said.length, 1)
+})
+
 t.test('a provider whose store does not answer is not ready, then in error, and ready when it answers', async (t) => {
   const store = new FaultyStore(new MemoryStore())
   store.onRead = async () => { throw new Error('no route to host') }

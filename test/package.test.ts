@@ -1,16 +1,20 @@
 import { execFile } from 'node:child_process'
-import { readdirSync } from 'node:fs'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { readdirSync, readFileSync } from 'node:fs'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import t from 'tap'
 import { root } from './helpers/program.js'
 
 const run = promisify(execFile)
+const { devDependencies: { '@openfeature/server-sdk': openfeature } } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { devDependencies: Record<string, string> }
 const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
 
 t.test('the packed tarball installs and runs in an empty folder', async (t) => {
-  const folder = t.testdir()
+  // Outside of this checkout, whose node_modules would make up for a dependency that is missing.
+  const folder = await mkdtemp(join(tmpdir(), 'fastify-flags-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
   // Without tap's own NODE_OPTIONS and npm's settings of this checkout, as on another machine.
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => name !== 'NODE_OPTIONS' && !name.startsWith('npm_') && !name.startsWith('TAP')))
   const { stdout } = await run(npm, ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], { cwd: root, env })
@@ -39,4 +43,20 @@ t.test('the packed tarball installs and runs in an empty folder', async (t) => {
   t.equal((await run(process.execPath, ['app.cjs'], { cwd: app, env })).stdout.trim(), 'function', 'require() of it works')
   const { stdout: help } = await run(join(app, 'node_modules', '.bin', 'fastify-flags'), ['--help'], { cwd: app, env })
   t.match(help, /serve/)
+
+  await writeFile(join(app, 'provider.js'), `
+    import { OpenFeature } from '@openfeature/server-sdk'
+    import Fastify from 'fastify'
+    import flags from 'fastify-flags'
+    import { FlagsProvider } from 'fastify-flags/openfeature'
+    const app = Fastify()
+    await app.register(flags, { store: 'memory' })
+    await app.flags.admin.put('packed', { enabled: true })
+    await OpenFeature.setProviderAndWait(new FlagsProvider(app.flags))
+    console.log(await OpenFeature.getClient().getBooleanValue('packed', false))
+    await app.close()
+  `)
+  await t.rejects(run(process.execPath, ['provider.js'], { cwd: app, env }), /Cannot find package '@openfeature\/server-sdk'/, 'all of the above ran without it')
+  await run(npm, ['install', '--prefer-offline', '--no-audit', '--no-fund', `@openfeature/server-sdk@${openfeature}`], { cwd: app, env })
+  t.equal((await run(process.execPath, ['provider.js'], { cwd: app, env })).stdout.trim(), 'true')
 })
