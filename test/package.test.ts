@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -56,7 +56,7 @@ t.test('the packed tarball installs and runs in an empty folder', async (t) => {
     console.log(await OpenFeature.getClient().getBooleanValue('packed', false))
     await app.close()
   `)
-  await t.rejects(run(process.execPath, ['provider.js'], { cwd: app, env }), /Cannot find package '@openfeature\/server-sdk'/, 'all of the above ran without it')
+  t.notOk(existsSync(join(app, 'node_modules', '@openfeature')), 'all of the above ran without it')
   await run(npm, ['install', '--prefer-offline', '--no-audit', '--no-fund', `@openfeature/server-sdk@${openfeature}`], { cwd: app, env })
   t.equal((await run(process.execPath, ['provider.js'], { cwd: app, env })).stdout.trim(), 'true')
 })
