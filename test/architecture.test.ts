@@ -16,7 +16,7 @@ const parts: Array<{ part: string, owns: RegExp, imports: string[], packages?: R
   { part: 'core', owns: /^(replica|flags|flag-types|facade|diagnostics|admin)(\.ts$|\/)/, imports: ['experiments', 'evaluation', 'store', 'model', 'errors'] },
   { part: 'routes', owns: /^routes\//, imports: ['core', 'experiments', 'evaluation', 'store', 'model', 'errors'], packages: /^(fastify|fastify-plugin|@fastify\/.*|@platformatic\/prom-client|typebox(\/.*)?)$/ },
   { part: 'plugin', owns: /^(plugin|options|index)\.ts$|^plugin\//, imports: ['routes', 'core', 'experiments/redis', 'experiments', 'store/redis', 'store', 'evaluation', 'model', 'errors'], packages: /^(fastify|fastify-plugin|@fastify\/.*|ioredis)$/ },
-  { part: 'sidecar', owns: /^sidecar\//, imports: ['plugin', 'routes', 'core', 'store/redis', 'store', 'model', 'errors'], packages: /^(fastify|@fastify\/.*|close-with-grace|ioredis)$/ }
+  { part: 'sidecar', owns: /^sidecar\//, imports: ['plugin', 'routes', 'core', 'store/redis', 'store', 'evaluation', 'model', 'errors'], packages: /^(fastify|@fastify\/.*|close-with-grace|ioredis)$/ }
 ]
 
 const root = 'src'

@@ -2,8 +2,9 @@ import t from 'tap'
 import { UsageError } from '../src/sidecar/failures.js'
 import type { Env } from '../src/sidecar/options.js'
 import { withoutPassword } from '../src/sidecar/report.js'
-import { isLoopback, readSettings, serveOptions, tokenVariables } from '../src/sidecar/settings.js'
-import { serveHelp } from '../src/sidecar/help.js'
+import { isLoopback, readSettings, tokenVariables } from '../src/sidecar/settings.js'
+import { commands } from '../src/sidecar/commands.js'
+import { commandHelp, help } from '../src/sidecar/help.js'
 import { readRedisText } from '../src/store/redis-text.js'
 
 const read = (line: string, env: Env = {}) => readSettings(line.split(' ').filter((word) => word !== ''), env)
@@ -174,11 +175,14 @@ t.test('a password on the command line is warned of', async (t) => {
   t.strictSame(read('', { REDIS_URL: 'redis://:hunter2@host' }).warnings, [])
 })
 
-t.test('help names every option and every variable', async (t) => {
-  const help = serveHelp()
-  for (const [name, { env }] of Object.entries(serveOptions)) for (const word of [`--${name}`, ...env]) t.match(help, word)
-  for (const name of Object.keys(tokenVariables)) t.match(help, name)
-  for (const line of help.split('\n')) t.ok(line.length <= 125, line)
+t.test('help names every command, and each command\'s every option and variable', async (t) => {
+  for (const [name, command] of commands) {
+    t.match(help(), `  ${[name, ...command.words].join(' ')} `)
+    const own = commandHelp(name, command)
+    for (const [option, { env }] of Object.entries(command.options)) for (const word of [`--${option}`, ...env]) t.match(own, word)
+    for (const line of [...help().split('\n'), ...own.split('\n')]) t.ok(line.length <= 125, line)
+  }
+  for (const name of Object.keys(tokenVariables)) t.match(commandHelp('serve', commands.get('serve')!), name)
 })
 
 t.test('one text says one server, a Cluster or Sentinels', async (t) => {

@@ -1,42 +1,49 @@
 import { readFileSync } from 'node:fs'
+import { groups, type Command } from './commands.js'
+import { exitCodes } from './failures.js'
 import type { Option } from './options.js'
-import { resetOptions, serveOptions, tokenVariables } from './settings.js'
+import { tokenVariables } from './settings.js'
+import { targetOptions } from './target.js'
 
-export const help = `fastify-flags: feature flags for Fastify, and for every other stack over HTTP
+const width = 24
 
-  fastify-flags serve [options]    answer flags over HTTP
-  fastify-flags serve --help       its options, and the variables that stand in for them
-  fastify-flags reset --redis URL  remove all flags of a Redis, for good
+export function help (): string {
+  const lists = groups.map(({ title, commands }) =>
+    `${title}\n${Object.entries(commands).map(([name, { words, summary }]) => entry([name, ...words].join(' '), summary)).join('')}`)
+  return `fastify-flags: feature flags for Fastify, and for every other stack over HTTP
+
+  fastify-flags COMMAND [options]
+  fastify-flags COMMAND --help    its options, and the variables that stand in for them
   fastify-flags --version
 
+${lists.join('\n')}
+Where the flags are (for all but serve)
+${options(targetOptions)}
+Changes stand in the history: over --url as made by the name of the token, else by the user of this machine.
+Output is for people, in colours on a terminal (unless NO_COLOR is set); --json is for scripts.
+
+${endings()}
 To try it:  fastify-flags serve --dev
 `
-
-export function resetHelp (): string {
-  return `fastify-flags reset [options]: removes all flags, segments and their history of a Redis, for every process that serves
-them. No process puts anything back afterwards, and versions go on where they stood.
-
-Options (in brackets the variables that stand in for them; an option goes before a variable):
-${described(resetOptions).join('')}`
 }
 
-function described (options: Readonly<Record<string, Option>>): string[] {
-  return Object.entries(options).map(([name, { value, env, help }]) =>
-    entry(`--${name}${value === undefined ? '' : ` ${value}`}`, env.length === 0 ? help : `${help} [${env.join(', ')}]`))
+export function commandHelp (name: string, { words, summary, about, examples, options: table }: Command): string {
+  return `fastify-flags ${[name, ...words, '[options]'].join(' ')}: ${summary}
+${about === undefined ? '' : `\n${wrapped(about, 110).join('\n')}\n`}${name === 'serve' ? routes : ''}
+Options (in brackets the variables that stand in for them; an option goes before a variable)
+${options(table)}
+${examples === undefined ? '' : `Examples\n${examples.map((line) => `  ${line}\n`).join('')}\n`}${name === 'serve' ? serving() : endings()}`
 }
 
-export function serveHelp (): string {
-  const options = described(serveOptions)
-  return `fastify-flags serve [options]: answers flags over HTTP until it is told to end
-
+const routes = `
   ${'GET /flags/KEY/evaluate?user=U'.padEnd(34)}one flag for one user; more parameters are attributes: &groups=a,b&region=eu&plan=pro
   ${'GET /flags?user=U'.padEnd(34)}all flags for one user
   ${'GET|PUT|PATCH|DELETE /admin/flags/KEY'.padEnd(34)}
   ${'GET /healthz, /readyz'.padEnd(34)}it is alive; it has flags to answer with
+`
 
-Options (in brackets the variables that stand in for them; an option goes before a variable):
-${options.join('')}
-Secrets stand in the environment only, as name=secret,name=secret; a name stands in the history, and may stand here twice:
+function serving (): string {
+  return `Secrets stand in the environment only, as name=secret,name=secret; a name stands in the history, and may stand here twice
 ${Object.entries(tokenVariables).map(([name, what]) => entry(name, what)).join('')}
 Logs are JSON lines on stdout; what a person should read at the start is on stderr.
 It ends with 0 after SIGTERM or SIGINT, once what was asked is answered (a second signal ends it at once, with 1);
@@ -44,21 +51,31 @@ with 2 when an option or variable is wrong, and with 1 when it cannot start or b
 `
 }
 
-const width = 24
+function endings (): string {
+  return `It ends with\n${Object.entries(exitCodes).map(([code, meaning]) => `  ${code}  ${meaning}\n`).join('')}`
+}
+
+function options (table: Readonly<Record<string, Option>>): string {
+  return Object.entries(table).map(([name, { value, env, help }]) =>
+    entry(`--${name}${value === undefined ? '' : ` ${value}`}`, env.length === 0 ? help : `${help} [${env.join(', ')}]`)).join('')
+}
 
 /** A name and what it is, wrapped into a column of its own. */
 function entry (name: string, what: string): string {
+  return wrapped(what, 88).map((line, index) => `  ${(index === 0 ? name : '').padEnd(width)}  ${line}\n`).join('')
+}
+
+function wrapped (text: string, length: number): string[] {
   const lines: string[] = []
   let line = ''
-  for (const word of what.split(' ')) {
-    if (line.length + word.length > 88) {
+  for (const word of text.split(' ')) {
+    if (line.length + word.length > length) {
       lines.push(line)
       line = ''
     }
     line += line === '' ? word : ' ' + word
   }
-  lines.push(line)
-  return lines.map((line, index) => `  ${(index === 0 ? name : '').padEnd(width)}  ${line}\n`).join('')
+  return [...lines, line]
 }
 
 /** The package's version, the same from `src` and from `dist`. */

@@ -4,7 +4,7 @@ import { resolve } from 'node:path'
 import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
 import { buildSidecar } from './app.js'
-import { StartError } from './failures.js'
+import { FailedError } from './failures.js'
 import { logsWritten, outliveReaders } from './output.js'
 import { report } from './report.js'
 import { isEmpty, type Settings } from './settings.js'
@@ -19,7 +19,7 @@ export async function serve (settings: Settings, tell: (text: string) => void): 
     await app.close()
     const path = resolve(settings.store.path)
     const why = problem?.message ?? 'it did not answer in time'
-    throw new StartError(why.includes(path) ? why : `${path} cannot be read: ${why}`)
+    throw new FailedError(why.includes(path) ? why : `${path} cannot be read: ${why}`)
   }
   const url = await listen(app, settings)
   closeWithGrace({ delay: 10_000, logger: false }, async ({ err, signal }) => {
@@ -38,10 +38,10 @@ async function listen (app: FastifyInstance, { host, port }: Settings): Promise<
     await app.close()
     const { code, message } = error as NodeJS.ErrnoException
     switch (code) {
-      case 'EADDRINUSE': throw new StartError(`port ${port} of ${host} is taken; end what listens there, or choose another with --port (0 takes a free one)`)
-      case 'EACCES': throw new StartError(`this user may not listen on port ${port}; choose one above 1023 with --port`)
-      case 'EADDRNOTAVAIL': case 'ENOTFOUND': case 'EAI_AGAIN': throw new StartError(`this machine has no address ${host}; choose another with --host`)
-      default: throw new StartError(message)
+      case 'EADDRINUSE': throw new FailedError(`port ${port} of ${host} is taken; end what listens there, or choose another with --port (0 takes a free one)`)
+      case 'EACCES': throw new FailedError(`this user may not listen on port ${port}; choose one above 1023 with --port`)
+      case 'EADDRNOTAVAIL': case 'ENOTFOUND': case 'EAI_AGAIN': throw new FailedError(`this machine has no address ${host}; choose another with --host`)
+      default: throw new FailedError(message)
     }
   }
   const { address, family, port: taken } = app.server.address() as AddressInfo

@@ -8,7 +8,7 @@ import { readTokens } from '../routes/tokens.js'
 import { parseRange } from '../plugin/trust.js'
 import { readRedisText } from '../store/redis-text.js'
 import { UsageError } from './failures.js'
-import { readOptions, type Env, type Given, type Option } from './options.js'
+import { chosen, readOptions, type Env, type Given, type Option } from './options.js'
 
 export const serveOptions = {
   redis: { value: 'URL', env: ['FLAGS_REDIS', 'REDIS_URL'], help: 'keep the flags in Redis: redis://localhost:6379 (rediss:// with TLS); a Cluster: redis://HOST:6379,redis://HOST:6379; behind Sentinels: sentinel://HOST:26379,HOST:26379/NAME (sentinels:// with TLS)' },
@@ -26,12 +26,6 @@ export const serveOptions = {
   evaluation: { value: 'open', env: ['FLAGS_EVALUATION'], help: 'answer without a token, also beyond this machine' },
   'log-level': { value: 'LEVEL', env: ['FLAGS_LOG_LEVEL', 'LOG_LEVEL'], help: 'fatal, error, warn, info (default), debug (tells each request), trace or silent' },
   dev: { env: ['FLAGS_DEV'], help: 'for trying things on this machine: makes an admin token and prints it' }
-} as const satisfies Record<string, Option>
-
-export const resetOptions = {
-  redis: { value: 'URL', env: ['FLAGS_REDIS', 'REDIS_URL'], help: 'the Redis that keeps the flags, as serve takes it' },
-  namespace: { value: 'NAME', env: ['FLAGS_NAMESPACE'], help: 'which set of flags there (default flags)' },
-  yes: { env: [], help: 'that this is meant' }
 } as const satisfies Record<string, Option>
 
 /** Secrets stand in the environment only: every user of a machine can read its command lines. */
@@ -73,7 +67,10 @@ const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
 
 /** Options and environment to settings; throws a UsageError that says what to write instead. */
 export function readSettings (argv: readonly string[], env: Env): Settings {
-  const given = readOptions(serveOptions, argv, env)
+  return settingsOf(readOptions(serveOptions, argv, env), env)
+}
+
+export function settingsOf (given: Map<string, Given>, env: Env): Settings {
   const text = (name: keyof typeof serveOptions, fallback: string) => given.get(name)?.text ?? fallback
   const tokens = {
     admin: splitTokens('FLAGS_ADMIN_TOKENS', env),
@@ -114,15 +111,10 @@ export function readSettings (argv: readonly string[], env: Env): Settings {
 }
 
 function readStore (given: Map<string, Given>): Settings['store'] {
-  const named = (['redis', 'file', 'memory'] as const).flatMap((kind) => given.has(kind) ? [{ kind, ...given.get(kind)! }] : [])
-  // What the command line says goes before the environment, and REDIS_URL, which others set too, comes last.
-  const rank = ({ from }: Given) => from.startsWith('-') ? 2 : from.startsWith('FLAGS_') ? 1 : 0
-  const best = Math.max(...named.map(rank))
-  const [store, other] = named.filter((one) => rank(one) === best)
+  const store = chosen(given, ['redis', 'file', 'memory'], 'stores')
   if (store === undefined) return { kind: 'file', path: './flags.json' }
-  if (other !== undefined) throw new UsageError(`${store.from} and ${other.from} name two stores; leave one of them out`)
-  if (store.kind === 'memory') return { kind: 'memory' }
-  if (store.kind === 'file') return { kind: 'file', path: store.text }
+  if (store.name === 'memory') return { kind: 'memory' }
+  if (store.name === 'file') return { kind: 'file', path: store.text }
   return { kind: 'redis', url: readRedis(store) }
 }
 
@@ -147,7 +139,7 @@ function readTimeout (timeout: Given | undefined): number {
   return seconds * 1000
 }
 
-function readKey (key: Given | undefined, fallback: string): string {
+export function readKey (key: Given | undefined, fallback: string): string {
   if (key === undefined) return fallback
   if (!isKey(key.text)) throw new UsageError(`${key.from} is "${key.text}"; use 1 to 100 letters, digits, ".", "_", ":" or "-", beginning with a letter or digit`)
   return key.text
@@ -229,7 +221,7 @@ function checkTokens (tokens: Settings['tokens']): void {
 
 /** Variables that begin as ours do and nearly have a name of ours: FLAGS_ADMIN_TOKEN would quietly do nothing. */
 function misspelt (env: Env): string[] {
-  const known = [...Object.keys(tokenVariables), ...Object.values(serveOptions).flatMap(({ env }) => env)]
+  const known = [...Object.keys(tokenVariables), 'FLAGS_URL', 'FLAGS_TOKEN', ...Object.values(serveOptions).flatMap(({ env }) => env)]
   return Object.keys(env).filter((name) => name.startsWith('FLAGS_') && !known.includes(name)).flatMap((name) => {
     const meant = nearest(name, known)
     return meant === undefined ? [] : [`the variable ${name} does nothing; did you mean ${meant}?`]

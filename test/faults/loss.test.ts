@@ -7,10 +7,9 @@ import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import flags, { RedisStore, type FlagsOptions } from '../../src/index.js'
 import { Replica } from '../../src/replica.js'
-import { reset } from '../../src/sidecar/reset.js'
 import type { StoredDocument } from '../../src/store/store.js'
 import { asked, askWithoutPause } from '../helpers/answers.js'
-import { runCli } from '../helpers/cli.js'
+import { callCli, runCli } from '../helpers/cli.js'
 import { logs } from '../helpers/logs.js'
 import { startNode, until, type Node } from '../helpers/redis-node.js'
 
@@ -222,9 +221,8 @@ t.test('4: after a reset on purpose it stays empty', async (t) => {
   await fill(keeper.service)
   const { revision } = keeper.flags
 
-  await t.rejects(reset(['--redis', node.url], {}), /this removes all flags.*--yes/)
-  await t.rejects(reset(['--yes'], {}), /--redis/)
-  await t.rejects(reset(['--redis', 'redis://127.0.0.1:1', '--yes'], {}), /no answer from Redis/)
+  t.match(await callCli(['reset', '--redis', node.url]), { code: 2, stderr: /this removes all flags.*--yes/ })
+  t.match(await callCli(['reset', '--redis', 'redis://127.0.0.1:1', '--yes']), { code: 3, stderr: /no answer from Redis/ })
   t.equal(keeper.flags.revision, revision)
 
   const done = await runCli(t, ['reset', '--redis', node.url, '--namespace', 'flags', '--yes'])

@@ -2,6 +2,8 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { resolve } from 'node:path'
 import type { Test } from 'tap'
+import { run } from '../../src/sidecar/run.js'
+import type { Terminal } from '../../src/sidecar/terminal.js'
 
 /** The real command line in a process of its own, ended with the test. */
 export interface Cli {
@@ -49,4 +51,20 @@ export function startCli (t: Test, argv: string[], { cwd, env = {} }: CliOptions
 export async function runCli (t: Test, argv: string[], options?: CliOptions): Promise<{ code: number | string, stdout: string, stderr: string }> {
   const cli = startCli(t, argv, options)
   return { code: await cli.ended, ...cli.out }
+}
+
+/** Runs a command to its end within this process: what costs no start of another. */
+export async function callCli (argv: string[], terminal: Partial<Pick<Terminal, 'env' | 'colours' | 'live'>> & { input?: string } = {}): Promise<{ code: number, stdout: string, stderr: string }> {
+  let stdout = ''
+  let stderr = ''
+  const { env = {}, colours = false, live = false, input = '' } = terminal
+  const code = await run(argv, {
+    env,
+    colours,
+    live,
+    out: (text) => { stdout += text },
+    err: (text) => { stderr += text },
+    input: (async function * () { yield input })()
+  })
+  return { code, stdout, stderr }
 }
