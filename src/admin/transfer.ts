@@ -60,24 +60,28 @@ export async function importDocuments (replica: Replica, documents: DocumentSet,
   const failures: ErrorDetail[] = []
   let last = 0
   let begun = epoch
-  for (const { kind, key, document, expected, imported } of await ordered(steps, rest)) {
-    if (imported.action === 'none') continue
+  const write = async ({ kind, key, document, expected, imported }: Step) => {
     try {
       const written = await replica.write({ kind, key, document: JSON.stringify(document), expected, epoch: begun, by, id: randomUUID() })
-      imported.version = last = written.version
-      if (begun === null) {
-        // The first write of a store begins its epoch, which the following ones must name.
-        await replica.sync(last)
-        begun = replica.epoch
-      }
+      imported.version = written.version
+      last = Math.max(last, written.version)
     } catch (error) {
       failures.push({ path: pointer(`/${kind}s`, key), message: isFlagsError(error) ? error.message : String(error) })
-      if (!isFlagsError(error) || error.code !== 'FST_FLAGS_VERSION_CONFLICT') break
+      return isFlagsError(error) && error.code === 'FST_FLAGS_VERSION_CONFLICT'
     }
+    return true
+  }
+  const due = (await ordered(steps, rest)).filter(({ imported: { action } }) => action !== 'none')
+  for (const together of groups(due, begun === null)) {
+    const goesOn = await Promise.all(together.map(write))
+    if (goesOn.includes(false)) break
+    if (begun !== null) continue
+    // The first write of a store begins its epoch, which the following ones must name.
+    await replica.sync(last)
+    begun = replica.epoch
   }
   await replica.sync(last)
   if (failures.length > 0) {
-    const due = steps.filter(({ imported: { action } }) => action !== 'none')
     throw Object.assign(new errors.IMPORT_INCOMPLETE(due.filter(({ imported }) => imported.version !== undefined).length, due.length, failures[0]!.message), { details: failures })
   }
   return report
@@ -169,6 +173,26 @@ async function ordered (steps: Step[], rest: () => Promise<void> | undefined): P
     }
   }
   return [...done]
+}
+
+/** How many documents are written at once: a file is written whole for each such group, whatever it holds. */
+const atOnce = 256
+
+/** In their order, so many at once that none of a group names another of it; with `single`, the first is one by itself. */
+function * groups (steps: readonly Step[], single: boolean): Generator<Step[]> {
+  let group: Step[] = []
+  const names = new Set<string>()
+  for (const step of steps) {
+    if (group.length === atOnce || (single && group.length === 1) || needs(step).some((name) => names.has(name))) {
+      yield group
+      single = false
+      group = []
+      names.clear()
+    }
+    group.push(step)
+    names.add(`${step.kind}:${step.key}`)
+  }
+  if (group.length > 0) yield group
 }
 
 function needs ({ kind, document }: Step): string[] {
