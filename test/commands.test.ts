@@ -83,7 +83,7 @@ TARGETING_MATCH, rule, version 4
       await says('explain nothing-like-it', '', 'fastify-flags: There is no flag nothing-like-it; fastify-flags list shows all\n', 4)
       await says('get chekout --json', '', '{"code":"FST_FLAGS_FLAG_NOT_FOUND","message":"There is no flag chekout; did you mean checkout?"}\n', 4)
       await says('types', `// Written by fastify-flags types; write it anew when flags come, go or change their kind of value.
-import 'fastify-flags'
+export {} // a module, which adds to that of fastify-flags
 
 declare module 'fastify-flags' {
   interface FlagTypes {

@@ -13,7 +13,7 @@ export async function types ({ given, terminal }: Call): Promise<void> {
       lines.push(`'${flag.key}': ${typeOfFlag(flag)}`)
     }
     await terminal.out(`// Written by fastify-flags types; write it anew when flags come, go or change their kind of value.
-import 'fastify-flags'
+export {} // a module, which adds to that of fastify-flags
 
 declare module 'fastify-flags' {
   interface FlagTypes {
