@@ -38,6 +38,11 @@ export const errors = {
   TOO_MANY_STREAMS: createError('FST_FLAGS_TOO_MANY_STREAMS', 'This server holds as many event streams as it takes (%d); ask again from time to time, or later for a stream', 503),
   INTERNAL: createError('FST_FLAGS_INTERNAL', 'Something went wrong here; the log of this server says what', 500),
 
+  // What experiments are told
+  EVENT_REFUSED: createError('FST_FLAGS_EVENT_REFUSED', '%s', 400),
+  EVENTS_WAITING: createError('FST_FLAGS_EVENTS_WAITING', 'Experiments cannot be counted now; up to %d of their events are kept until they can: %s', 503),
+  EVENTS_LOST: createError('FST_FLAGS_EVENTS_LOST', '%d events of experiments were lost: %s', 503),
+
   // What the store answered
   STORE_UNAVAILABLE: createError('FST_FLAGS_STORE_UNAVAILABLE', 'The store cannot be reached, nothing was written; try again: %s', 503),
   STORE_UNKNOWN: createError('FST_FLAGS_STORE_UNKNOWN', 'The store did not answer in time; the change may or may not have been applied, read before you retry: %s', 503),

@@ -1,5 +1,6 @@
 import type { Admin } from './admin.js'
 import type { FlagsError } from './errors.js'
+import type { Recorder } from './experiments/recorder.js'
 import { Flags } from './flags.js'
 import type { EvaluationContext } from './model/context.js'
 import type { Replica, ReplicaEvents, Status } from './replica.js'
@@ -11,12 +12,15 @@ export class FastifyFlags {
   /** The environment of `request.flags`, and of `for` unless it names another. */
   readonly environment: string
   readonly admin: Admin
+  /** What this process sees of experiments, on its way to where they are counted. */
+  readonly experiments: Recorder
   readonly #replica: Replica
 
-  constructor (replica: Replica, environment: string, admin: Admin) {
+  constructor (replica: Replica, environment: string, admin: Admin, experiments: Recorder) {
     this.#replica = replica
     this.environment = environment
     this.admin = admin
+    this.experiments = experiments
   }
 
   /**
@@ -25,7 +29,7 @@ export class FastifyFlags {
    */
   for (who?: string | EvaluationContext, attributes?: EvaluationContext, options?: { environment?: string }): Flags {
     const environment = typeof options?.environment === 'string' ? options.environment : this.environment
-    const flags = new Flags(this.#replica, environment, typeof who === 'function' ? undefined : who)
+    const flags = new Flags(this.#replica, environment, typeof who === 'function' ? undefined : who, this.experiments)
     return attributes === undefined ? flags : flags.with(attributes)
   }
 

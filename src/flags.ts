@@ -1,9 +1,10 @@
 import { conversions, ConversionMessage, EvaluationMessage, evaluations, ExposureMessage, exposures } from './diagnostics.js'
-import { errors, textOf } from './errors.js'
-import type { ResolutionDetails } from './evaluation/details.js'
+import { errors, textOf, type FlagsError } from './errors.js'
+import type { Outcome, ResolutionDetails } from './evaluation/details.js'
 import { explain, type Explanation } from './evaluation/explain.js'
 import type { Snapshot } from './evaluation/snapshot.js'
 import type { Subject } from './evaluation/subject.js'
+import type { Recorder } from './experiments/recorder.js'
 import type { Fallback, FlagKey, FlagValues, Value } from './flag-types.js'
 import { toContext, type EvaluationContext } from './model/context.js'
 import { jsonTypeOf } from './model/json.js'
@@ -11,13 +12,14 @@ import type { Replica } from './replica.js'
 
 /**
  * The flags as one user sees them: `request.flags`, or what `fastify.flags.for(…)` gives. One snapshot and one now for its
- * whole life. No method throws, whatever it is given. The hot lines are the three of `isEnabled` and `#resolve`: one
+ * whole life. No method throws, whatever it is given. The hot lines are those of `isEnabled` and `#fit`: one
  * lookup, one closure, nothing allocated.
  */
 export class Flags implements Subject {
   readonly snapshot: Snapshot
   readonly environment: string
   readonly #replica: Replica
+  readonly #recorder: Recorder | undefined
   readonly #ready: boolean
   #context: EvaluationContext | undefined
   readonly #source: (() => EvaluationContext) | undefined
@@ -26,12 +28,14 @@ export class Flags implements Subject {
   /**
    * `who` is a context or a targeting key, whatever a caller gave for one; or a function, called when a context is first
    * needed, that never throws and gives one as `toContext` makes it: it is taken as it is.
-   * With `base`, `who` is added to its context, and its snapshot and now are kept.
+   * With `recorder`, what experiments count is told to it. With `base`, `who` is added to its context, and its snapshot and
+   * now are kept.
    */
-  constructor (replica: Replica, environment: string, who: unknown, base?: Flags) {
+  constructor (replica: Replica, environment: string, who: unknown, recorder?: Recorder, base?: Flags) {
     this.snapshot = base?.snapshot ?? replica.snapshot
     this.environment = environment
     this.#replica = replica
+    this.#recorder = recorder
     this.#ready = base === undefined ? replica.status !== 'NOT_READY' : base.#ready
     this.#now = base?.now
     if (base !== undefined) this.#context = this.#read(base.context, who)
@@ -53,29 +57,38 @@ export class Flags implements Subject {
   isEnabled (key: FlagKey, fallback = false): boolean {
     const outcome = this.snapshot.flag(key)?.evaluate(this)
     const answer = outcome?.enabled ?? fallback
+    if (outcome?.trial !== undefined) this.#expose(key, outcome)
     if (evaluations.hasSubscribers) this.#tell(key, outcome?.details ?? this.#missing(key, fallback))
     return answer
   }
 
   /** The name of the variant served; `fallback` when there is none. */
   getVariant<D extends string | undefined = undefined> (key: FlagKey, fallback?: D): string | D {
-    const details = this.#resolve(key, undefined)
+    const outcome = this.snapshot.flag(key)?.evaluate(this)
+    const details = this.#fit(key, outcome, undefined)
+    if (outcome?.trial !== undefined) this.#expose(key, outcome)
     if (evaluations.hasSubscribers) this.#tell(key, details)
     return details.variant ?? fallback as D
   }
 
-  /** The value served; `fallback` when there is none, or none of its JSON type. `expose` also notes that the user is shown it. */
+  /**
+   * The value served; `fallback` when there is none, or none of its JSON type. `expose` says whether the user is shown it:
+   * left out, that is so where the flag has an experiment. With false `expose(key)` says it later.
+   */
   getValue<K extends FlagKey, D extends Fallback<K>> (key: K, fallback: D, options?: { expose?: boolean }): Value<K, D> {
-    const details = this.#resolve(key, fallback)
+    const outcome = this.snapshot.flag(key)?.evaluate(this)
+    const details = this.#fit(key, outcome, fallback)
     if (evaluations.hasSubscribers) this.#tell(key, details)
-    if (options?.expose === true) this.#expose(key, details)
+    if (options?.expose ?? outcome?.trial !== undefined) this.#exposeFitting(key, outcome, details)
     return details.value as Value<K, D>
   }
 
   /** The value with OpenFeature's resolution details: which variant, why, and what went wrong. */
   getDetails<K extends FlagKey, D extends Fallback<K>> (key: K, fallback: D): ResolutionDetails<Value<K, D>> {
-    const details = this.#resolve(key, fallback)
+    const outcome = this.snapshot.flag(key)?.evaluate(this)
+    const details = this.#fit(key, outcome, fallback)
     if (evaluations.hasSubscribers) this.#tell(key, details)
+    if (outcome?.trial !== undefined) this.#exposeFitting(key, outcome, details)
     return details as ResolutionDetails<Value<K, D>>
   }
 
@@ -99,24 +112,33 @@ export class Flags implements Subject {
 
   /** Notes that the user is shown what this flag serves. Nothing is noted of a flag that serves nothing. */
   expose (key: FlagKey): void {
-    this.#expose(key, this.#resolve(key, undefined))
+    const outcome = this.snapshot.flag(key)?.evaluate(this)
+    if (outcome !== undefined) this.#expose(key, outcome)
   }
 
-  /** Notes that the user reached a goal. A `value` that is no finite number is left out; a goal that is no text is nothing. */
+  /**
+   * Notes that the user reached a goal, for every experiment they are a unit of. `value` is a number from 0 to 10^12; with
+   * another one, or a goal that is no text of 1 to 100 characters, nothing is counted, and that is reported as a problem.
+   */
   track (goal: string, options?: { value?: number }): void {
-    if (!conversions.hasSubscribers || typeof goal !== 'string' || goal === '') return
     const value = options?.value
+    try {
+      this.#recorder?.track(this, goal, value)
+    } catch (error) {
+      this.#replica.report(error as FlagsError)
+    }
+    if (!conversions.hasSubscribers || typeof goal !== 'string' || goal === '') return
     conversions.publish(new ConversionMessage(this, goal, Number.isFinite(value) ? value : undefined))
   }
 
   /** The same flags at the same moment, with more context: what a handler learned later. */
   with (attributes: EvaluationContext): Flags {
-    return new Flags(this.#replica, this.environment, attributes, this)
+    return new Flags(this.#replica, this.environment, attributes, this.#recorder, this)
   }
 
-  #resolve (key: string, fallback: unknown): ResolutionDetails {
-    const details = this.snapshot.flag(key)?.evaluate(this).details
-    if (details === undefined) return this.#missing(key, fallback)
+  #fit (key: string, outcome: Outcome | undefined, fallback: unknown): ResolutionDetails {
+    if (outcome === undefined) return this.#missing(key, fallback)
+    const { details } = outcome
     if (details.reason === 'ERROR') return { ...details, value: fallback }
     // A fallback of null or undefined has no type to hold the flag to.
     if (fallback === undefined || fallback === null || jsonTypeOf(details.value) === jsonTypeOf(fallback)) return details
@@ -129,7 +151,13 @@ export class Flags implements Subject {
       : { value, reason: 'ERROR', errorCode: 'PROVIDER_NOT_READY', errorMessage: 'no flags have been loaded yet', flagMetadata: {} }
   }
 
-  #expose (key: string, { variant, reason, flagMetadata }: ResolutionDetails): void {
+  /** Whoever is given their own default is not shown what the flag serves. */
+  #exposeFitting (key: string, outcome: Outcome | undefined, details: ResolutionDetails): void {
+    if (outcome?.details === details) this.#expose(key, outcome)
+  }
+
+  #expose (key: string, { details: { variant, reason, flagMetadata }, trial }: Outcome): void {
+    if (trial !== undefined) this.#recorder?.expose(trial, this)
     if (variant !== undefined && reason !== 'ERROR' && exposures.hasSubscribers) exposures.publish(new ExposureMessage(this, key, variant, reason, flagMetadata))
   }
 

@@ -2,9 +2,11 @@ import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastif
 import fp from 'fastify-plugin'
 import { Admin } from './admin.js'
 import { errors, type FlagsError } from './errors.js'
+import { Recorder } from './experiments/recorder.js'
 import { FastifyFlags } from './facade.js'
 import { Flags } from './flags.js'
 import type { FlagKey } from './flag-types.js'
+import { openLedger } from './plugin/open-ledger.js'
 import { openReplica } from './plugin/open-replica.js'
 import { checkOptions, type FlagsOptions } from './options.js'
 import { keepLog, logLateStart } from './plugin/log.js'
@@ -39,15 +41,19 @@ const flagsPlugin: FastifyPluginAsync<FlagsOptions> = async (app, options) => {
 
   const begun = performance.now()
   const { replica, close } = await openReplica(settings, app.log)
-  app.addHook('onClose', close)
+  const recorder = new Recorder({ ledger: openLedger(settings), now: () => replica.now(), report: (problem) => { replica.report(problem) } })
+  app.addHook('onClose', async () => {
+    await recorder.close()
+    await close()
+  })
 
   const { environment, context, headers, trust } = settings
   const contextOf = context === undefined ? readHeaders(headers, compileTrust(trust, app.log)) : callContext(context, (problem) => { replica.report(problem) })
-  app.decorate('flags', new FastifyFlags(replica, environment, new Admin(replica, environment)))
+  app.decorate('flags', new FastifyFlags(replica, environment, new Admin(replica, environment), recorder))
   // A getter: a request that reads no flag pays nothing. A scope that registers again has its own, for its own requests.
   app.decorateRequest('flags', {
     getter (this: FastifyRequest & { [kFlags]?: Flags }) {
-      return (this[kFlags] ??= new Flags(replica, environment, () => contextOf(this)))
+      return (this[kFlags] ??= new Flags(replica, environment, () => contextOf(this), recorder))
     }
   })
   app.addHook('onRoute', guardRoute)

@@ -1,5 +1,7 @@
 import t, { type Test } from 'tap'
 import { Admin } from '../src/admin.js'
+import { MemoryLedger } from '../src/experiments/memory.js'
+import { Recorder } from '../src/experiments/recorder.js'
 import { FastifyFlags } from '../src/facade.js'
 import type { FlagsError } from '../src/errors.js'
 import { Flags } from '../src/flags.js'
@@ -25,7 +27,7 @@ async function build (t: Test) {
   await replica.start()
   const problems: FlagsError[] = []
   replica.on('problem', (problem) => problems.push(problem))
-  return { replica, problems, flags: new FastifyFlags(replica, 'production', new Admin(replica)) }
+  return { replica, problems, flags: new FastifyFlags(replica, 'production', new Admin(replica), new Recorder({ ledger: new MemoryLedger(), now: () => replica.now(), report: () => {} })) }
 }
 
 /** What a caller without types can do. */

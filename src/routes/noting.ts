@@ -21,6 +21,7 @@ export function noteEvaluations (app: FastifyInstance): (subject: Subject, key: 
   const count = app.hasDecorator(kCount) ? app.getDecorator<Count>(kCount) : undefined
   return (subject, key, outcome) => {
     count?.(key, outcome)
+    if (outcome.trial !== undefined) app.flags.experiments.expose(outcome.trial, subject)
     if (evaluations.hasSubscribers) evaluations.publish(new EvaluationMessage(subject, key, outcome.details))
   }
 }

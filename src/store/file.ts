@@ -28,7 +28,8 @@ const settleIn = 20
  * log, answer writes with READ_ONLY, and take over when the writer is gone.
  */
 export class FileStore implements Store {
-  readonly #file: string
+  /** The path of the file, absolute. */
+  readonly file: string
   readonly #history: number
   readonly #contents: Contents
   #disk: { flags: FlagsFile, log: LogFile, lock: FileLock } | undefined
@@ -48,7 +49,7 @@ export class FileStore implements Store {
   constructor ({ file, history = 10_000 }: FileStoreOptions) {
     if (typeof file !== 'string' || file === '') throw new errors.INVALID_OPTION('"file" must be the path of a JSON file')
     if (!Number.isInteger(history) || history < 1) throw new errors.INVALID_OPTION('"history" must be a number of log entries, 1 or more')
-    this.#file = resolve(file)
+    this.file = resolve(file)
     this.#history = history
     this.#contents = new Contents(history)
     this.#timer = setInterval(() => { void this.#look() }, lookEvery)
@@ -130,9 +131,9 @@ export class FileStore implements Store {
 
   /** Finds where the file really is, and watches its folder. */
   async #reach () {
-    await mkdir(dirname(this.#file), { recursive: true })
+    await mkdir(dirname(this.file), { recursive: true })
     // Behind a symbolic link, lest the link be replaced by a file.
-    const path = await realpath(this.#file).catch(() => this.#file)
+    const path = await realpath(this.file).catch(() => this.file)
     const names = [basename(path), `${basename(path)}.log`]
     try {
       this.#watcher = watchDirectory(dirname(path), { persistent: false }, (_, name) => {
@@ -163,7 +164,7 @@ export class FileStore implements Store {
     try {
       await this.#refresh()
       for (let attempt = 1; !await this.#tryAll(pending); attempt++) {
-        if (attempt === 5) throw new errors.STORE_UNAVAILABLE(`${this.#file} keeps being changed by others`)
+        if (attempt === 5) throw new errors.STORE_UNAVAILABLE(`${this.file} keeps being changed by others`)
         await this.#refresh()
       }
       this.#wake?.()
@@ -175,7 +176,7 @@ export class FileStore implements Store {
   /** Writes what may be written of these, all at once, and answers each; false when the file was edited meanwhile. */
   async #tryAll (pending: PendingWrite[]): Promise<boolean> {
     const { flags, lock } = this.#disk!
-    if (this.#role !== 'writer') throw new errors.READ_ONLY(`${this.#file} is written by ${await lock.holder()}`)
+    if (this.#role !== 'writer') throw new errors.READ_ONLY(`${this.file} is written by ${await lock.holder()}`)
     if (flags.damage !== undefined) throw flags.damage
     const { answers, log: { position } } = this.#contents
     const entries: LogEntry[] = []

@@ -30,6 +30,8 @@ const outcomeWithin = 1800
 
 /** Flags in Redis 6.2 or newer, or Valkey. */
 export class RedisStore implements RestorableStore {
+  /** What it was given, for what else is kept in the same place. */
+  readonly place: Pick<RedisStoreOptions, 'redis' | 'namespace'>
   readonly #connector: Connector
   readonly #client: Redis
   readonly #keys: { base: string, documents: string, log: string, answers: string, channel: string }
@@ -50,6 +52,7 @@ export class RedisStore implements RestorableStore {
       throw new errors.INVALID_OPTION('"namespace" must be 1 to 100 characters without spaces and braces')
     }
     if (!Number.isInteger(history) || history < 1) throw new errors.INVALID_OPTION('"history" must be a number of log entries, 1 or more')
+    this.place = { redis, namespace }
     this.#connector = connectorOf(redis)
     const base = `${this.#connector.prefix}{${namespace}}`
     this.#keys = { base, documents: `${base}:documents`, log: `${base}:log`, answers: `${base}:answer:`, channel: `${base}:changes` }

@@ -1,0 +1,219 @@
+import { randomUUID } from 'node:crypto'
+import { errors, textOf, type FlagsError } from '../errors.js'
+import type { Subject } from '../evaluation/subject.js'
+import type { Trial } from '../evaluation/trial.js'
+import type { Experiment } from '../model/experiment.js'
+import type { Counts } from './counts.js'
+import { longestGoal, mostValue, type Batch, type Conversion, type Exposure, type Ledger, type Range } from './ledger.js'
+import { runningIn } from './running.js'
+
+export interface RecorderOptions {
+  ledger: Ledger
+  /** Epoch milliseconds by the store's clock. */
+  now: () => number
+  report: (problem: FlagsError) => void
+  /** How many events may wait; further ones are dropped. About 150 bytes each; 200,000 unless given. */
+  most?: number
+}
+
+/** Milliseconds between sendings. */
+const sendEvery = 250
+/** Exposures, and conversions, of one batch: a script blocks Redis for some milliseconds at most. */
+const atOnce = 1000
+/** Milliseconds that closing waits for a ledger that does not answer. */
+const closesWithin = 3000
+
+/** What waits to be recorded of one experiment. */
+class Queue {
+  exposures: Exposure[] = []
+  conversions: Array<Conversion & { arrived: number }> = []
+  reads: Record<string, number> = {}
+  /** Sent, and not known to be recorded: it is sent again as it is. */
+  sent: Batch | undefined
+
+  constructor (public experiment: Experiment) {}
+
+  /** The next batch; undefined when there is nothing to be sent yet. Conversions of before `settled` are due, once no exposure waits. */
+  next (settled: number, time: number): Batch | undefined {
+    if (this.sent !== undefined) return this.sent
+    const exposures = this.exposures.splice(0, atOnce)
+    let due = 0
+    if (this.exposures.length === 0) while (due < atOnce && due < this.conversions.length && this.conversions[due]!.arrived <= settled) due++
+    const conversions = this.conversions.splice(0, due).map(({ arrived, ...conversion }) => conversion)
+    const { reads } = this
+    if (exposures.length === 0 && due === 0 && Object.keys(reads).length === 0) return undefined
+    this.reads = {}
+    return (this.sent = { id: randomUUID(), experiment: this.experiment, time, exposures, conversions, reads })
+  }
+
+  get isEmpty (): boolean {
+    return this.sent === undefined && this.exposures.length === 0 && this.conversions.length === 0 && Object.keys(this.reads).length === 0
+  }
+}
+
+/**
+ * What a process sees of experiments, on its way to the ledger. Nothing here waits for that: events are buffered, sent in
+ * batches by the way, kept and sent again when they could not be recorded, and dropped, counted, when too many wait.
+ */
+export class Recorder {
+  readonly #ledger: Ledger
+  readonly #now: () => number
+  readonly #report: (problem: FlagsError) => void
+  readonly #most: number
+  readonly #queues = new Map<string, Queue>()
+  #read: Trial[] = []
+  #timer: NodeJS.Timeout | undefined
+  #turn: Promise<void> = Promise.resolve()
+  #waiting = 0
+  #dropped = 0
+  #failing = false
+  #closed = false
+
+  constructor ({ ledger, now, report, most = 200_000 }: RecorderOptions) {
+    this.#ledger = ledger
+    this.#now = now
+    this.#report = report
+    this.#most = most
+  }
+
+  /** How many events wait to be recorded. */
+  get waiting (): number {
+    return this.#waiting
+  }
+
+  /** How many events this process has lost. */
+  get dropped (): number {
+    return this.#dropped
+  }
+
+  /** Whether so many events more would be kept. */
+  hasRoomFor (events: number): boolean {
+    return !this.#closed && this.#waiting + events <= this.#most
+  }
+
+  /** A value on trial was read. Hot: a unit that was seen not long ago costs a lookup. */
+  expose (trial: Trial, subject: Subject): void {
+    const unit = trial.unitOf(subject.context)
+    if (unit === '' || this.#closed) return
+    if (trial.reads++ === 0) this.#note(trial)
+    if (!trial.knows(unit) && this.exposed(trial.experiment, { unit, variant: trial.variant, time: subject.now })) trial.remember(unit)
+  }
+
+  /** An exposure that somebody reports. False when it was dropped. */
+  exposed (experiment: Experiment, exposure: Exposure): boolean {
+    if (!this.#admit()) return false
+    this.#queueOf(experiment).exposures.push(exposure)
+    return true
+  }
+
+  /**
+   * Whoever asks reached a goal: that is told to all experiments of the environment that they may be a unit of, `among` those
+   * asked for. Throws EVENT_REFUSED for a goal or value that cannot be counted.
+   */
+  track (subject: Subject, goal: unknown, value: unknown = 0, { time = subject.now, among = () => true }: { time?: number, among?: (flag: string) => boolean } = {}): void {
+    checkGoal(goal)
+    checkValue(value)
+    const running = runningIn(subject.snapshot, subject.environment)
+    if (running.length === 0) return
+    const { context } = subject
+    const arrived = performance.now()
+    for (const { experiment, unitOf } of running) {
+      const unit = among(experiment.flag) ? unitOf(context) : ''
+      if (unit !== '' && this.#admit()) this.#queueOf(experiment).conversions.push({ unit, goal, value, time, arrived })
+    }
+  }
+
+  /** What the ledger has, together with what of this process is due. */
+  async counts (experiment: Experiment, range?: Range): Promise<Counts> {
+    await this.flush()
+    return await this.#ledger.read(experiment, range)
+  }
+
+  /** Sends what is due; `all`, also what would better wait. Never rejects. */
+  async flush (all = false): Promise<void> {
+    await (this.#turn = this.#turn.then(() => this.#send(all)))
+  }
+
+  async close (): Promise<void> {
+    this.#closed = true
+    clearTimeout(this.#timer)
+    const end = performance.now() + closesWithin
+    do await this.flush(true); while (this.#queues.size > 0 && performance.now() < end && await pause(50))
+    if (this.#waiting > 0) this.#report(new errors.EVENTS_LOST(this.#waiting, 'this process ended before they could be recorded'))
+    await this.#ledger.close()
+  }
+
+  #note (trial: Trial): void {
+    this.#read.push(trial)
+    this.#wake()
+  }
+
+  #queueOf (experiment: Experiment): Queue {
+    let queue = this.#queues.get(experiment.id)
+    if (queue === undefined) this.#queues.set(experiment.id, queue = new Queue(experiment))
+    else queue.experiment = experiment // its shares may be others now
+    return queue
+  }
+
+  #admit (): boolean {
+    if (this.#closed) return false
+    if (this.#waiting >= this.#most) {
+      if (this.#dropped++ === 0) this.#report(new errors.EVENTS_LOST(1, 'too many wait to be recorded, and further ones are lost until there is room; only this first one is told'))
+      return false
+    }
+    this.#waiting++
+    this.#wake()
+    return true
+  }
+
+  #wake (): void {
+    if (this.#timer !== undefined || this.#closed) return
+    this.#timer = setTimeout(() => {
+      void this.flush().then(() => {
+        this.#timer = undefined
+        if (this.#queues.size > 0) this.#wake()
+      })
+    }, sendEvery)
+    this.#timer.unref()
+  }
+
+  async #send (all: boolean): Promise<void> {
+    const read = this.#read
+    this.#read = []
+    for (const trial of read) {
+      const { reads } = this.#queueOf(trial.experiment)
+      reads[trial.variant] = (reads[trial.variant] ?? 0) + trial.reads
+      trial.reads = 0
+    }
+    const settled = all ? Infinity : performance.now() - this.#ledger.settlesAfter
+    await Promise.all(Array.from(this.#queues.values(), (queue) => this.#empty(queue, settled)))
+  }
+
+  async #empty (queue: Queue, settled: number): Promise<void> {
+    for (let batch = queue.next(settled, this.#now()); batch !== undefined; batch = queue.next(settled, this.#now())) {
+      try {
+        await this.#ledger.record(batch)
+      } catch (error) {
+        if (!this.#failing) this.#report(new errors.EVENTS_WAITING(this.#most, textOf(error), { cause: error }))
+        this.#failing = true
+        return
+      }
+      this.#failing = false
+      this.#waiting -= batch.exposures.length + batch.conversions.length
+      queue.sent = undefined
+    }
+    if (queue.isEmpty) this.#queues.delete(queue.experiment.id)
+  }
+}
+
+function checkGoal (goal: unknown): asserts goal is string {
+  if (typeof goal !== 'string' || goal === '' || goal.length > longestGoal) throw new errors.EVENT_REFUSED(`a goal is a text of 1 to ${longestGoal} characters, such as "purchase"`)
+}
+
+function checkValue (value: unknown): asserts value is number {
+  if (typeof value !== 'number' || !(value >= 0 && value <= mostValue)) throw new errors.EVENT_REFUSED('the value of a conversion is a number from 0 to 1,000,000,000,000, without quotes; leave it out where there is none')
+}
+
+function pause (milliseconds: number): Promise<true> {
+  return new Promise((resolve) => { setTimeout(resolve, milliseconds, true) })
+}
