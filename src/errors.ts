@@ -40,6 +40,8 @@ export const errors = {
 
   // What experiments are told
   EVENT_REFUSED: createError('FST_FLAGS_EVENT_REFUSED', '%s', 400),
+  EVENTS_FULL: createError('FST_FLAGS_EVENTS_FULL', 'Too many events wait to be recorded; nothing of this batch was taken, send it again later', 503),
+  EXPERIMENT_NOT_FOUND: createError('FST_FLAGS_EXPERIMENT_NOT_FOUND', 'The flag %s has no experiment in the environment %s; it needs "experiment": {} beside a serve that draws: a split, a percentage or stages', 404),
   EVENTS_WAITING: createError('FST_FLAGS_EVENTS_WAITING', 'Experiments cannot be counted now; up to %d of their events are kept until they can: %s', 503),
   EVENTS_LOST: createError('FST_FLAGS_EVENTS_LOST', '%d events of experiments were lost: %s', 503),
 

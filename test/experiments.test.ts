@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
@@ -8,6 +11,7 @@ import { Recorder } from '../src/experiments/recorder.js'
 import flags, { evaluationRoutes, type Flag, type FlagsError, type FlagsOptions } from '../src/index.js'
 import { experimentOf } from '../src/model/experiment.js'
 import { batchOf, someExperiment } from './helpers/ledger-contract.js'
+import { startRedis } from './helpers/redis.js'
 
 const documents: Record<string, Flag> = {
   pricing: { enabled: true, variants: { control: { layout: 'old' }, compact: { layout: 'new' } }, offVariant: 'control', serve: { split: { control: 50, compact: 50 } }, targets: [{ variant: 'compact', users: ['boss'] }], experiment: {} },
@@ -219,4 +223,172 @@ t.test('what is read is recorded without anyone asking for counts', async (t) =>
   recorder.exposed(someExperiment(), { unit: 'u1', variant: 'a', time: Date.now() })
   while (ledger.batches.length === 0) await pause(20)
   t.equal(recorder.waiting, 0)
+})
+
+const exposure = (id: string, user: string, variant: string, more: object = {}) => ({ id, type: 'exposure', flag: 'pricing', variant, context: { targetingKey: user }, ...more })
+const conversion = (id: string, user: string, goal = 'purchase', more: object = {}) => ({ id, type: 'conversion', goal, context: { targetingKey: user }, ...more })
+
+async function report (app: FastifyInstance, events: unknown, more: object = {}, headers: Record<string, string> = {}) {
+  const response = await app.inject({ method: 'POST', url: '/flags/events', payload: { events, ...more }, headers })
+  return { status: response.statusCode, ...response.json() }
+}
+
+t.test('exposures and conversions are reported in a batch, and sent again they count once', async (t) => {
+  const app = await build(t)
+  await app.register(evaluationRoutes, { identity: 'caller' })
+  const batch = [exposure('e1', 'u1', 'compact'), exposure('e2', 'u1', 'compact'), exposure('e3', 'u2', 'control'), conversion('c1', 'u1', 'purchase', { value: 5 }), conversion('c2', 'u1', 'purchase', { value: 7 }), conversion('c3', 'u3')]
+  for (let i = 0; i < 3; i++) t.strictSame(await report(app, batch), { status: 202, accepted: 6, errors: [] })
+  await report(app, [batch[0], exposure('e4', 'u1', 'compact')])
+  const { variants } = await counts(app, 'pricing')
+  t.match(variants, { compact: { units: 1, exposures: 3, goals: { purchase: { conversions: 1, sum: 5 } } }, control: { units: 1, exposures: 1 } })
+})
+
+t.test('an event that cannot be counted is named, with what to send instead, and keeps none of the others', async (t) => {
+  const app = await build(t)
+  await app.register(evaluationRoutes, { identity: 'caller' })
+  const cases: Array<[unknown, string, RegExp]> = [
+    [exposure('x', 'u1', 'compact', { flag: 'nope' }), 'FLAG_NOT_FOUND', /"nope"/],
+    [exposure('x', 'u1', 'compact', { flag: '__proto__' }), 'FLAG_NOT_FOUND', /"__proto__"/],
+    [exposure('x', 'u1', 'compact', { flag: 7 }), 'FLAG_NOT_FOUND', /no flag/],
+    [exposure('x', 'u1', 'on', { flag: 'plain' }), 'EVENT_REFUSED', /has no experiment in the environment production/],
+    [exposure('x', 'u1', 'big'), 'EVENT_REFUSED', /compares: compact, control/],
+    [exposure('x', 'boss', 'compact'), 'EVENT_REFUSED', /not drawn by chance/],
+    [exposure('x', '', 'compact'), 'EVENT_REFUSED', /"targetingKey"/],
+    [exposure('', 'u1', 'compact'), 'EVENT_REFUSED', /id must be/],
+    [{ ...exposure('x', 'u1', 'compact'), id: 7 }, 'EVENT_REFUSED', /id must be/],
+    [exposure('x', 'u1', 'compact', { type: 'impression' }), 'EVENT_REFUSED', /type must be/],
+    [exposure('x', 'u1', 'compact', { varient: 'a' }), 'EVENT_REFUSED', /"varient" is not known in an exposure; did you mean "variant"/],
+    [exposure('x', 'u1', 'compact', { goal: 'a' }), 'EVENT_REFUSED', /"goal" is not known in an exposure/],
+    [exposure('x', 'u1', 'compact', { context: { targetingKey: 7 } }), 'INVALID_REQUEST', /targetingKey/],
+    [exposure('x', 'u1', 'compact', { time: Date.now() + 600_000 }), 'EVENT_REFUSED', /future/],
+    [exposure('x', 'u1', 'compact', { time: '2020-01-01T00:00:00Z' }), 'EVENT_REFUSED', /24 hours/],
+    [exposure('x', 'u1', 'compact', { time: 'yesterday' }), 'EVENT_REFUSED', /time must be/],
+    [conversion('x', 'u1', ''), 'EVENT_REFUSED', /a goal is a text/],
+    [conversion('x', 'u1', 'x'.repeat(101)), 'EVENT_REFUSED', /a goal is a text/],
+    [conversion('x', 'u1', 'purchase', { goal: undefined }), 'EVENT_REFUSED', /a goal is a text/],
+    [conversion('x', ''), 'EVENT_REFUSED', /whose conversion/],
+    ...['5', -1, null, [1], 2e12, true].map((value): [unknown, string, RegExp] => [conversion('x', 'u1', 'purchase', { value }), 'EVENT_REFUSED', /value of a conversion is a number/]),
+    [7, 'EVENT_REFUSED', /an event is an object/],
+    [null, 'EVENT_REFUSED', /an event is an object/]
+  ]
+  const { status, accepted, errors } = await report(app, [...cases.map(([event]) => event), exposure('ok', 'u1', 'compact')])
+  t.strictSame([status, accepted, errors.length], [207, 1, cases.length])
+  for (const [index, [event, code, message]] of cases.entries()) t.match(errors[index], { index, code: `FST_FLAGS_${code}`, message }, JSON.stringify(event))
+  t.equal(units(await counts(app, 'pricing')), 1)
+})
+
+t.test('a batch that is none, is empty or too long is refused whole', async (t) => {
+  const app = await build(t)
+  await app.register(evaluationRoutes, { identity: 'caller' })
+  const many = Array.from({ length: 10_001 }, (_, index) => exposure(`e${index}`, `u${index}`, 'compact'))
+  for (const events of [undefined, [], {}, 'x', many]) t.match(await report(app, events), { status: 400, code: 'FST_FLAGS_INVALID_REQUEST', details: [{ path: '/events', message: /1 to 10000 events/ }] })
+  t.match(await report(app, [conversion('c', 'u1')], { enviroment: 'staging' }), { status: 400, details: [{ path: '/enviroment', message: /did you mean "environment"/ }] })
+  t.match(await report(app, [conversion('c', 'u1')], { environment: 'a b' }), { status: 400, details: [{ path: '/environment' }] })
+  t.equal(units(await counts(app, 'pricing')), 0)
+  t.match(await report(app, many.slice(1)), { status: 202, accepted: 10_000 })
+  t.equal(units(await counts(app, 'pricing')), 10_000)
+})
+
+t.test('an event may come late, and counts when it happened', async (t) => {
+  const app = await build(t)
+  await app.register(evaluationRoutes, { identity: 'caller' })
+  const hour = 3_600_000
+  const at = Date.now() - 2 * hour
+  t.match(await report(app, [exposure('e1', 'u1', 'compact', { time: at }), conversion('c1', 'u1', 'purchase', { time: new Date(at - hour).toISOString() }), conversion('c2', 'u1', 'visit', { time: new Date(at + hour).toISOString() })]), { status: 202 })
+  const { variants, days } = await counts(app, 'pricing')
+  t.strictSame(Object.keys(variants.compact!.goals), ['visit'], 'what came before the exposure is no conversion of it')
+  t.ok(days.some(({ day, variants }) => day === new Date(at).toISOString().slice(0, 10) && variants.compact!.units === 1))
+})
+
+t.test('who an event is of is said by trusted headers, else by whoever may say it; browser tokens reach public flags only', async (t) => {
+  const [server, browser, limited] = ['server', 'browser', 'limited'].map((name) => `${name}-secret-of-32-characters-xxxxx`)
+  const app = await build(t, { store: 'memory' }, { shown: { ...documents.pricing!, public: true } })
+  await app.register(evaluationRoutes, { prefix: '/open' })
+  await app.register(evaluationRoutes, { tokens: { shop: server!, qa: { secret: limited!, environment: 'staging' } }, browserTokens: { web: browser! } })
+  const bearer = (secret: string | undefined, more = {}) => ({ authorization: `Bearer ${secret}`, ...more })
+  const open = await app.inject({ method: 'POST', url: '/open/flags/events', payload: { events: [conversion('c', 'u1')] } })
+  t.match(open.json(), { accepted: 0, errors: [{ code: 'FST_FLAGS_FORBIDDEN' }] })
+  t.match(await report(app, [exposure('e', 'u1', 'compact')]), { status: 401 })
+  t.match(await report(app, [exposure('e1', 'u1', 'compact'), exposure('e2', 'u1', 'compact', { flag: 'shown' })], {}, bearer(server)), { status: 202 })
+  const own = { context: {} }
+  const answer = await report(app, [exposure('e3', '', 'compact', own), exposure('e4', '', 'compact', { ...own, flag: 'shown' }), conversion('c1', '', 'purchase', own), exposure('e5', 'u3', 'compact', { flag: 'shown' })], {}, bearer(browser, { 'x-user-id': 'u2' }))
+  t.match(answer, { status: 207, accepted: 3, errors: [{ index: 0, code: 'FST_FLAGS_FLAG_NOT_FOUND' }] })
+  t.match(await report(app, [exposure('e6', 'u4', 'compact', { flag: 'shown' })], {}, bearer(browser)), { accepted: 0, errors: [{ code: 'FST_FLAGS_FORBIDDEN' }] })
+  t.match(await report(app, [exposure('e7', 'u5', 'compact')], {}, bearer(limited)), { accepted: 1 })
+  t.match(await report(app, [exposure('e8', 'u5', 'compact')], { environment: 'production' }, bearer(limited)), { accepted: 0, errors: [{ code: 'FST_FLAGS_FORBIDDEN' }] })
+  const [pricing, shown, staging] = [await counts(app, 'pricing'), await counts(app, 'shown'), await counts(app, 'pricing', 'staging')]
+  t.strictSame([units(pricing), units(shown), units(staging)], [1, 2, 1])
+  t.strictSame([pricing.variants.compact!.goals, shown.variants.compact!.goals.purchase!.conversions], [{}, 1])
+  t.equal(pricing.ignored.unexposed, 0, 'of other flags a browser reports nothing')
+})
+
+t.test('when too many events wait a batch is refused whole, to be sent again', async (t) => {
+  const app = await build(t, { store: 'memory' })
+  await app.register(evaluationRoutes, { identity: 'caller' })
+  t.intercept(app.flags.experiments, 'hasRoomFor', { value: () => false })
+  const response = await app.inject({ method: 'POST', url: '/flags/events', payload: { events: [exposure('e1', 'u1', 'compact')] } })
+  t.match([response.statusCode, response.headers['retry-after'], response.json().code], [503, '1', 'FST_FLAGS_EVENTS_FULL'])
+})
+
+t.test('GET /admin/flags/:key/experiment tells what was counted, for days and environments asked for', async (t) => {
+  const app = await build(t, { store: 'memory', admin: { authorize: () => 'alice' } }, { staged: { environments: { staging: { enabled: true, serve: { percentage: 50 }, experiment: {} } } } })
+  const get = async (path: string) => {
+    const response = await app.inject(`/admin/flags/${path}`)
+    return { status: response.statusCode, ...response.json() }
+  }
+  const variant = app.flags.for('u1').getVariant('pricing', '')
+  app.flags.for('u1').track('purchase', { value: 3 })
+  app.flags.for('u1', {}, { environment: 'staging' }).isEnabled('staged')
+  const today = new Date().toISOString().slice(0, 10)
+  const report = await get('pricing/experiment')
+  t.match(report, { status: 200, key: 'pricing', environment: 'production', control: 'control', since: /^\d{4}-.*Z$/, shares: { compact: 0.5, control: 0.5 }, process: { waiting: 0, dropped: 0 }, days: [{ variants: { [variant]: { units: 1 } } }] })
+  t.strictSame(report.variants[variant], { units: 1, exposures: 1, switched: 0, goals: { purchase: { conversions: 1, sum: 3, squares: 9 } } })
+  t.match(await get(`pricing/experiment?from=${today}`), { from: today, variants: { [variant]: { units: 1 } } })
+  t.match(await get('pricing/experiment?to=2020-01-01'), { to: '2020-01-01', variants: { [variant]: { units: 0 } } })
+  t.match(await get('staged/environments/staging/experiment'), { environment: 'staging', control: 'off', variants: { on: {}, off: {} } })
+  t.match(await get('staged/experiment'), { status: 404, code: 'FST_FLAGS_EXPERIMENT_NOT_FOUND', message: /environment production/ })
+  t.match(await get('plain/experiment'), { status: 404, code: 'FST_FLAGS_EXPERIMENT_NOT_FOUND' })
+  t.match(await get('nope/experiment'), { status: 404, code: 'FST_FLAGS_FLAG_NOT_FOUND' })
+  for (const query of ['from=yesterday', 'from=2026-02-30', 'to=2026-11-20T00:00:00Z', 'from=2026-11-21&to=2026-11-20', 'days=3']) t.match(await get(`pricing/experiment?${query}`), { status: 400, code: 'FST_FLAGS_INVALID_REQUEST' }, query)
+})
+
+t.test('a flag that is changed keeps its counts, another iteration begins anew', async (t) => {
+  const app = await build(t)
+  app.flags.for('u1').getVariant('pricing')
+  await app.flags.admin.patch('pricing', { description: 'layout of the pricing page' })
+  app.flags.for('u2').getVariant('pricing')
+  t.equal(units(await counts(app, 'pricing')), 2)
+  await app.flags.admin.patch('pricing', { experiment: { iteration: 2 } })
+  app.flags.for('u1').getVariant('pricing')
+  t.equal(units(await counts(app, 'pricing')), 1)
+})
+
+t.test('processes that share a Redis count together, a unit once', async (t) => {
+  const { url, namespace } = await startRedis(t)
+  const first = await build(t, { redis: url, namespace })
+  const second = Fastify()
+  t.teardown(() => second.close())
+  await second.register(flags, { redis: url, namespace })
+  const variant = first.flags.for('u1').getVariant('pricing', '')
+  second.flags.for('u1').getVariant('pricing')
+  second.flags.for('u1').track('purchase')
+  first.flags.for('u1').track('purchase')
+  await Promise.all([first.flags.experiments.flush(), second.flags.experiments.flush()])
+  await Promise.all([first.flags.experiments.flush(true), second.flags.experiments.flush(true)])
+  t.match((await counts(second, 'pricing')).variants[variant], { units: 1, exposures: 2, goals: { purchase: { conversions: 1 } } })
+})
+
+t.test('beside a file of flags the counts survive a restart', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'fastify-flags-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  const options: FlagsOptions = { store: { file: join(folder, 'flags.json') } }
+  const app = await build(t, options)
+  const variant = app.flags.for('u1').getVariant('pricing', '')
+  app.flags.for('u1').track('purchase')
+  await app.close()
+  const again = Fastify()
+  t.teardown(() => again.close())
+  await again.register(flags, options)
+  again.flags.for('u1').getVariant('pricing')
+  t.match((await counts(again, 'pricing')).variants[variant], { units: 1, exposures: 2, goals: { purchase: { conversions: 1 } } })
 })

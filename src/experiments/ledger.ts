@@ -74,6 +74,10 @@ export function dayOf (time: number): string {
   return new Date(time).toISOString().slice(0, 10)
 }
 
+export function isDay (text: string): boolean {
+  return /^\d{4}-\d{2}-\d{2}$/.test(text) && !Number.isNaN(Date.parse(text)) && dayOf(Date.parse(text)) === text
+}
+
 /** Whether a unit exposed on this day belongs to the range. */
 export function isWithin (day: string, { from = '', to = '9999-12-31' }: Range): boolean {
   return day >= from && day <= to

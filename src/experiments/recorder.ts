@@ -108,19 +108,23 @@ export class Recorder {
 
   /**
    * Whoever asks reached a goal: that is told to all experiments of the environment that they may be a unit of, `among` those
-   * asked for. Throws EVENT_REFUSED for a goal or value that cannot be counted.
+   * asked for, and how many these were is returned. Throws EVENT_REFUSED for a goal or value that cannot be counted.
    */
-  track (subject: Subject, goal: unknown, value: unknown = 0, { time = subject.now, among = () => true }: { time?: number, among?: (flag: string) => boolean } = {}): void {
+  track (subject: Subject, goal: unknown, value: unknown = 0, { time = subject.now, among = () => true }: { time?: number, among?: (flag: string) => boolean } = {}): number {
     checkGoal(goal)
     checkValue(value)
     const running = runningIn(subject.snapshot, subject.environment)
-    if (running.length === 0) return
+    let told = 0
+    if (running.size === 0) return told
     const { context } = subject
     const arrived = performance.now()
-    for (const { experiment, unitOf } of running) {
-      const unit = among(experiment.flag) ? unitOf(context) : ''
-      if (unit !== '' && this.#admit()) this.#queueOf(experiment).conversions.push({ unit, goal, value, time, arrived })
+    for (const [flag, { experiment, unitOf }] of running) {
+      const unit = among(flag) ? unitOf(context) : ''
+      if (unit === '') continue
+      told++
+      if (this.#admit()) this.#queueOf(experiment).conversions.push({ unit, goal, value, time, arrived })
     }
+    return told
   }
 
   /** What the ledger has, together with what of this process is due. */

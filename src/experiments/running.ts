@@ -8,20 +8,20 @@ export interface Running { experiment: Experiment, unitOf: Trial['unitOf'] }
 // Names of environments may come from callers.
 const mostEnvironments = 32
 
-const found = new WeakMap<Snapshot, Map<string, Running[]>>()
+const found = new WeakMap<Snapshot, Map<string, ReadonlyMap<string, Running>>>()
 
-/** The experiments in an environment. A snapshot never changes, so they are looked for once in each. */
-export function runningIn (snapshot: Snapshot, environment: string): Running[] {
+/** The experiments in an environment, by flag. A snapshot never changes, so they are looked for once in each. */
+export function runningIn (snapshot: Snapshot, environment: string): ReadonlyMap<string, Running> {
   let environments = found.get(snapshot)
   if (environments === undefined) found.set(snapshot, environments = new Map())
-  let running = environments.get(environment)
-  if (running === undefined) {
-    if (environments.size === mostEnvironments) environments.clear()
-    environments.set(environment, running = [])
-    for (const { key, document } of snapshot.flags()) {
-      const experiment = experimentOf(key, document, environment)
-      if (experiment !== undefined) running.push({ experiment, unitOf: keyReader(experiment.by) })
-    }
+  const known = environments.get(environment)
+  if (known !== undefined) return known
+  if (environments.size === mostEnvironments) environments.clear()
+  const running = new Map<string, Running>()
+  for (const { key, document } of snapshot.flags()) {
+    const experiment = experimentOf(key, document, environment)
+    if (experiment !== undefined) running.set(key, { experiment, unitOf: keyReader(experiment.by) })
   }
+  environments.set(environment, running)
   return running
 }

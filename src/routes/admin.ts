@@ -9,9 +9,10 @@ import { Key } from '../model/key.js'
 import type { Segment } from '../model/segment.js'
 import { readBody } from './asking.js'
 import { authorization, type AuthorizationOptions } from './authorization.js'
-import { operations } from './openapi/rollouts.js'
+import { operations } from './openapi/experiments.js'
 import { readEntityTags, readVersion } from './preconditions.js'
 import { readBoolean, readDuration, readInteger, readQuery } from './query.js'
+import { readExperiment, readRange } from './experiment.js'
 import { openScope } from './scope.js'
 
 export interface AdminOptions extends AuthorizationOptions {
@@ -83,6 +84,10 @@ export const adminRoutes: FastifyPluginAsync<AdminOptions> = async (app, { prefi
       const { version, ...targets } = request.body
       if (targets.add === undefined && targets.remove === undefined) throw new errors.INVALID_REQUEST('Say whom to add or to remove, such as { "add": { "users": ["user_123"] } }')
       return stored(request, reply, await admin.changeTargets(key, { environment, ...targets }, change(request, versionSent(request, admin, key))))
+    })
+    scope.get<Of>(`${at}/experiment`, readQueried, async (request) => {
+      const { key, environment = app.flags.environment } = request.params
+      return await readExperiment(app.flags, key, environment, readRange(request))
     })
     scope.get<Of>(`${at}/rollout`, readQueried, async (request) => {
       const { key, environment } = request.params

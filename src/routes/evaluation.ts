@@ -4,6 +4,7 @@ import { openAccess, type AccessOptions, type Asker } from './access.js'
 import { sorted, toJson } from './answers.js'
 import { readBody, readQuery, type Asking } from './asking.js'
 import { allowOrigins, type Cors } from './cors.js'
+import { eventsBodyLimit, takeEvents } from './events.js'
 import { noteEvaluations } from './noting.js'
 import { evaluationOperations } from './openapi/evaluation.js'
 import { openScope } from './scope.js'
@@ -21,7 +22,8 @@ interface KeyRoute { Params: { key: string } }
 /** Evaluation for people, and for stacks without an OpenFeature SDK. An encapsulated plugin; it needs the flags plugin around it. */
 export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (app, { prefix, cors, ...who }) => {
   if (!app.hasDecorator('flags')) throw new errors.INVALID_OPTION('evaluationRoutes needs fastify-flags in the same scope, before it: await app.register(flags)')
-  const { admit, subjectOf, sees } = openAccess(app, who)
+  const access = openAccess(app, who)
+  const { admit, subjectOf, sees } = access
   const scope = openScope(app, { prefix, keyed: ['/flags'], bodyLimit, operations: evaluationOperations })
   allowOrigins(app, cors, ['/flags', '/flags/:key/evaluate'])
   const note = noteEvaluations(app)
@@ -52,6 +54,12 @@ export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (ap
       text += text === '' ? answer : ',' + answer
     }
     return send(reply, `{"flags":[${text}]}`)
+  })
+
+  scope.post('/flags/events', { bodyLimit: eventsBodyLimit, onRequest: async (request, reply) => { admit(request, reply) } }, (request, reply) => {
+    const answer = takeEvents(request, reply, admit(request, reply), access, app.flags.experiments)
+    reply.code(answer.errors.length === 0 ? 202 : 207)
+    return answer
   })
 }
 

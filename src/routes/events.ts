@@ -1,0 +1,105 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { Compile } from 'typebox/compile'
+import { errors, isFlagsError, type ErrorDetail } from '../errors.js'
+import type { Subject } from '../evaluation/subject.js'
+import type { Recorder } from '../experiments/recorder.js'
+import { runningIn } from '../experiments/running.js'
+import { DateTime } from '../model/date-time.js'
+import { jsonTypeOf, pointer } from '../model/json.js'
+import { isKey } from '../model/key.js'
+import { didYouMean } from '../model/nearest.js'
+import type { Access, Asker } from './access.js'
+import { readBody } from './asking.js'
+import { invalid } from './scope.js'
+
+/** What a batch is answered: how many events were taken, and why the others were not. */
+export interface EventsAnswer { accepted: number, errors: EventError[] }
+export interface EventError { index: number, id?: string, code: string, message: string, details?: ErrorDetail[] }
+
+export const mostEvents = 10_000
+/** Bytes of a batch. */
+export const eventsBodyLimit = 4 * 1024 * 1024
+
+/** Milliseconds that a clock elsewhere may be ahead, and that an event may be late. */
+const ahead = 60_000
+const late = 86_400_000
+
+const dateTime = Compile(DateTime('when it happened'))
+
+const fields = {
+  exposure: ['id', 'type', 'flag', 'variant', 'context', 'time'],
+  conversion: ['id', 'type', 'goal', 'value', 'context', 'time']
+}
+
+/**
+ * Takes a batch: each event for itself, so that one which cannot be counted keeps none of the others. They are counted
+ * within seconds; sent again with the same ids they count once.
+ */
+export function takeEvents (request: FastifyRequest, reply: FastifyReply, asker: Asker, access: Access, recorder: Recorder): EventsAnswer {
+  const { events, environment } = readBatch(request.body)
+  if (!recorder.hasRoomFor(events.length)) {
+    reply.header('retry-after', 1)
+    throw new errors.EVENTS_FULL()
+  }
+  const answer: EventsAnswer = { accepted: 0, errors: [] }
+  for (const [index, event] of events.entries()) {
+    try {
+      take(event, environment, request, asker, access, recorder)
+      answer.accepted++
+    } catch (error) {
+      if (!isFlagsError(error) || error.statusCode >= 500) throw error
+      const { code, message, details } = error
+      const id = jsonTypeOf(event) === 'object' ? (event as { id?: unknown }).id : undefined
+      answer.errors.push({ index, ...(typeof id === 'string' && { id: id.slice(0, 200) }), code, message, ...(details !== undefined && { details }) })
+    }
+  }
+  return answer
+}
+
+function readBatch (body: unknown): { events: unknown[], environment: string | undefined } {
+  const faults: ErrorDetail[] = []
+  if (jsonTypeOf(body) !== 'object') throw invalid('body', [{ path: '', message: 'must be an object such as { "events": [{ "id": "…", "type": "conversion", "goal": "purchase", "context": { "targetingKey": "u1" } }] }' }])
+  const { events, environment, ...others } = body as Record<string, unknown>
+  for (const name of Object.keys(others).slice(0, 100)) faults.push({ path: pointer('', name), message: `is not known here${didYouMean(name, ['events', 'environment'])}` })
+  if (!Array.isArray(events) || events.length === 0 || events.length > mostEvents) faults.push({ path: '/events', message: `must be a list of 1 to ${mostEvents} events${Array.isArray(events) ? `, not ${events.length}; nothing of it was counted` : ''}` })
+  if (environment !== undefined && !isKey(environment)) faults.push({ path: '/environment', message: 'must be the name of an environment; leave it out for the one this server answers for' })
+  if (faults.length > 0) throw invalid('body', faults)
+  return { events: events as unknown[], environment: environment as string | undefined }
+}
+
+function take (event: unknown, environment: string | undefined, request: FastifyRequest, asker: Asker, access: Access, recorder: Recorder): void {
+  if (jsonTypeOf(event) !== 'object') throw new errors.EVENT_REFUSED('an event is an object such as { "id": "…", "type": "exposure", "flag": "pricing", "variant": "compact", "context": { "targetingKey": "u1" } }')
+  const { id, type, flag, variant, goal, value, context, time, ...others } = event as Record<string, unknown>
+  if (typeof id !== 'string' || id === '' || id.length > 200) throw new errors.EVENT_REFUSED('id must be a text of 1 to 200 characters, another for each event, and the same when the event is sent again')
+  if (type !== 'exposure' && type !== 'conversion') throw new errors.EVENT_REFUSED('type must be "exposure" or "conversion"')
+  const unknown = Object.keys(others)[0] ?? Object.keys(event as object).find((name) => !fields[type].includes(name))
+  if (unknown !== undefined) throw new errors.EVENT_REFUSED(`a field ${JSON.stringify(unknown.slice(0, 100))} is not known in ${type === 'exposure' ? 'an exposure' : 'a conversion'}${didYouMean(unknown, fields[type]) || `; there are ${fields[type].join(', ')}`}`)
+  const subject = access.subjectOf(request, context === undefined && environment === undefined ? undefined : readBody({ context, environment }), asker)
+  const at = readTime(time, subject.now)
+  if (type === 'exposure') return expose(subject, id, flag, variant, at, asker, access, recorder)
+  const told = recorder.track(subject, goal, value, { time: at, among: (flag) => access.sees(asker, subject.snapshot.flag(flag)!.document) })
+  if (told === 0 && !subject.context.targetingKey) throw new errors.EVENT_REFUSED('it is not said whose conversion this is; send "context": { "targetingKey": "…" }')
+}
+
+function expose (subject: Subject, id: string, flag: unknown, variant: unknown, time: number, asker: Asker, access: Access, recorder: Recorder): void {
+  const entry = typeof flag === 'string' ? subject.snapshot.flag(flag) : undefined
+  if (entry === undefined || !access.sees(asker, entry.document)) throw new errors.FLAG_NOT_FOUND(JSON.stringify(flag)?.slice(0, 100))
+  const running = runningIn(subject.snapshot, subject.environment).get(entry.key)
+  if (running === undefined) throw new errors.EVENT_REFUSED(`the flag ${entry.key} has no experiment in the environment ${subject.environment}`)
+  const { experiment, unitOf } = running
+  if (typeof variant !== 'string' || !experiment.variants.includes(variant)) throw new errors.EVENT_REFUSED(`variant must be one of those that the experiment compares: ${experiment.variants.join(', ')}`)
+  const unit = unitOf(subject.context)
+  if (unit === '') throw new errors.EVENT_REFUSED(`it is not said who was exposed; send "context" with ${JSON.stringify(experiment.by ?? 'targetingKey')}`)
+  if (entry.evaluate(subject).trial === undefined) throw new errors.EVENT_REFUSED(`what the flag ${entry.key} serves in this context is not drawn by chance, and the experiment counts only what is; send the whole context that the flag was evaluated with`)
+  recorder.exposed(experiment, { unit, variant, time, id })
+}
+
+/** When it happened, by the store's clock; left out, now. */
+function readTime (time: unknown, now: number): number {
+  if (time === undefined) return now
+  const at = typeof time === 'number' && Number.isFinite(time) ? time : dateTime.Check(time) ? Date.parse(time) : undefined
+  if (at === undefined) throw new errors.EVENT_REFUSED('time must be a date and time such as "2026-11-20T12:00:00Z", or milliseconds since 1970; leave it out for now')
+  if (at > now + ahead) throw new errors.EVENT_REFUSED('time lies in the future; leave it out for now')
+  if (at < now - late) throw new errors.EVENT_REFUSED('time lies more than 24 hours back; what is so late cannot be counted')
+  return Math.min(at, now)
+}
