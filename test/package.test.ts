@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import t from 'tap'
+import { makeFolder } from './helpers/folder.js'
 import { root } from './helpers/program.js'
 
 const run = promisify(execFile)
@@ -13,8 +13,7 @@ const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
 
 t.test('the packed tarball installs and runs in an empty folder', async (t) => {
   // Outside of this checkout, whose node_modules would make up for a dependency that is missing.
-  const folder = await mkdtemp(join(tmpdir(), 'fastify-flags-'))
-  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  const folder = makeFolder(t)
   // Without tap's own NODE_OPTIONS and npm's settings of this checkout, as on another machine.
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => name !== 'NODE_OPTIONS' && !name.startsWith('npm_') && !name.startsWith('TAP')))
   const { stdout } = await run(npm, ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], { cwd: root, env })

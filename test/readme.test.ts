@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import Fastify from 'fastify'
 import t from 'tap'
 import flags, { type Flag } from '../src/index.js'
+import { makeFolder } from './helpers/folder.js'
 import { freePort, root, startProgram } from './helpers/program.js'
 import { playTranscript } from './helpers/shown.js'
 
@@ -13,7 +14,7 @@ const blocks: Block[] = [...readFileSync(join(root, 'README.md'), 'utf8').matchA
   .map(([, language, name, text]) => ({ language: language!, name: name!, text: text! }))
 
 t.test('the quick start works as it is written', async (t) => {
-  const folder = t.testdir()
+  const folder = makeFolder(t)
   await mkdir(join(folder, 'node_modules'))
   await symlink(root, join(folder, 'node_modules', 'fastify-flags'))
   await symlink(join(root, 'node_modules', 'fastify'), join(folder, 'node_modules', 'fastify'))
@@ -50,7 +51,7 @@ t.test('every flag that is shown is a valid flag', async (t) => {
 })
 
 t.test('the server of a fresh checkout answers the first curl', async (t) => {
-  const folder = t.testdir()
+  const folder = makeFolder(t)
   await cp(join(root, 'examples', 'flags.json'), join(folder, 'flags.json'))
   const { addresses } = await startProgram(t, ['dist/sidecar/cli.js', 'serve', '--port', '0', '--file', join(folder, 'flags.json')])
   t.ok(await playTranscript(find('with npm start'), () => addresses[0]!) > 0)

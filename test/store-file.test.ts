@@ -5,12 +5,13 @@ import t, { type Test } from 'tap'
 import { storeContract } from '../src/store/contract.js'
 import { FileStore } from '../src/store/file.js'
 import type { Kind, Store } from '../src/store/store.js'
+import { makeFolder } from './helpers/folder.js'
 import { documentsOf } from './helpers/reading.js'
 
 let folders = 0
 
 t.test('the contract of all stores', async (t) => {
-  const base = t.testdir()
+  const base = makeFolder(t)
   for (const { name, run } of storeContract(() => {
     const folder = join(base, String(folders++))
     return {
@@ -88,7 +89,7 @@ t.test('a write touches only its document; whatever else a person wrote stays by
 })
 
 t.test('a missing file is made, with its folders', async (t) => {
-  const folder = t.testdir()
+  const folder = makeFolder(t)
   const file = join(folder, 'deep', 'down', 'flags.json')
   const store = new FileStore({ file })
   t.teardown(() => store.close())

@@ -15,8 +15,8 @@ import { isEmpty, type Settings } from './settings.js'
 /** The sidecar as a Fastify app, ready to listen. */
 export async function buildSidecar ({ store, environment, namespace, trust, snapshotFile, tokens, requestTimeout, logLevel, open, cors, publicUrl }: Settings): Promise<FastifyInstance> {
   const tellsRequests = logLevel === 'debug' || logLevel === 'trace'
-  const checkingInterval = Math.min(500, requestTimeout / 10) // Node looks for late requests so often, and sees them so much late
-  const arrival = requestTimeout - 2 * checkingInterval
+  const checkingInterval = Math.min(250, requestTimeout / 20) // Node looks for late requests so often, and sees them so much late
+  const arrival = requestTimeout - 6 * checkingInterval // and a busy machine later still
   const app: FastifyInstance = Fastify({
     logger: { level: logLevel, stream: logOutput, serializers: { req: describe } },
     logController: new LogController({ disableRequestLogging: !tellsRequests }),

@@ -7,6 +7,7 @@ import flags, { type FlagsOptions } from '../../src/index.js'
 import { healthRoutes } from '../../src/routes/health.js'
 import { asked, askWithoutPause } from '../helpers/answers.js'
 import { startCli } from '../helpers/cli.js'
+import { makeFolder } from '../helpers/folder.js'
 import { logs } from '../helpers/logs.js'
 import { startNode, until, type Node } from '../helpers/redis-node.js'
 
@@ -32,7 +33,7 @@ async function build (t: Test, options: FlagsOptions) {
 
 /** A snapshot file that an app wrote while Redis was there. */
 async function leave (t: Test, node: Node, options: FlagsOptions = {}) {
-  const snapshotFile = join(t.testdir(), 'flags.snapshot')
+  const snapshotFile = join(makeFolder(t), 'flags.snapshot')
   const { app } = await build(t, { redis: node.url, snapshotFile, ...options })
   await app.flags.admin.import({ segments: { eu: { when: { attribute: 'region', operator: 'eq', value: 'eu' } } }, flags: asked })
   await app.flags.admin.put('new', { enabled: true, serve: 'on', rules: [{ when: { segment: 'eu' }, serve: 'off' }] }, { by: 'a\tlice\n' })
@@ -79,7 +80,7 @@ t.test('11: boot without Redis and without a snapshot file: bootstrap or default
   if (node === undefined) return
   await leave(t, node)
   node.signal('SIGKILL')
-  const snapshotFile = join(t.testdir(), 'not', 'there', 'yet')
+  const snapshotFile = join(makeFolder(t), 'not', 'there', 'yet')
   const plain = await build(t, { redis: node.url, snapshotFile })
   const bootstrapped = await build(t, { redis: node.url, snapshotFile, bootstrap: { flags: { new: { enabled: false } } } })
   t.ok(plain.took <= 1000 && bootstrapped.took <= 1000)
@@ -181,7 +182,7 @@ t.test('11: the snapshot file follows the flags, a second late at most, whole at
 t.test('11: stages stand where the store was last in sync, however old the file', async (t) => {
   const node = await startNode(t)
   if (node === undefined) return
-  const snapshotFile = join(t.testdir(), 'flags.snapshot')
+  const snapshotFile = join(makeFolder(t), 'flags.snapshot')
   const { app, flags } = await build(t, { redis: node.url, snapshotFile })
   const later = new Date(Date.now() + 3_600_000).toISOString()
   await flags.admin.put('staged', { enabled: true, serve: { stages: [{ percentage: 0 }, { percentage: 100, at: later }] } })

@@ -8,6 +8,7 @@ import t from 'tap'
 import { FileStore } from '../../src/store/file.js'
 import type { Store } from '../../src/store/store.js'
 import { compileProgram } from '../helpers/compiled.js'
+import { makeFolder } from '../helpers/folder.js'
 import { documentsOf } from '../helpers/reading.js'
 import { requireOrSkip } from '../helpers/require.js'
 
@@ -20,7 +21,7 @@ function flagsIn (source: string): Array<[string, string]> {
 }
 
 t.test('row 12: kill -9 in the middle of 200 file-store writes leaves old or new, never damaged, never empty; log and file agree', async (t) => {
-  const folder = t.testdir()
+  const folder = makeFolder(t)
   const program = await compileProgram(join(folder, 'compiled'), 'file-writer.ts')
   const wrong: unknown[] = []
   let strays = 0

@@ -5,6 +5,7 @@ import type { Test } from 'tap'
 export async function road (t: Test, url: string) {
   const to = Number(new URL(url).port)
   const pairs = new Set<[Socket, Socket]>()
+  /** What was dropped is never sent again: a connection that missed a part is of no use any more. */
   const silenced = new Set<[Socket, Socket]>()
   /** `closed`: connections are refused. `muteAnswers`: requests arrive, answers do not. `dropAll`: nothing passes, either way. */
   const state = { closed: false, muteAnswers: false, dropAll: false }
@@ -15,7 +16,6 @@ export async function road (t: Test, url: string) {
     const pair: [Socket, Socket] = [near, far]
     pairs.add(pair)
     const isDropped = () => {
-      // What was dropped is never sent again: this connection is of no use any more.
       if (state.dropAll) silenced.add(pair)
       return silenced.has(pair)
     }
@@ -26,7 +26,10 @@ export async function road (t: Test, url: string) {
       }
       if (!isDropped()) far.write(data)
     })
-    far.on('data', (data) => { if (!isDropped() && !state.muteAnswers) near.write(data) })
+    far.on('data', (data) => {
+      if (state.muteAnswers) silenced.add(pair)
+      if (!isDropped()) near.write(data)
+    })
     for (const socket of pair) {
       socket.on('error', () => {})
       socket.on('close', () => {
