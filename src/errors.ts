@@ -22,6 +22,7 @@ export const errors = {
   FLAG_NOT_FOUND: createError('FST_FLAGS_FLAG_NOT_FOUND', 'There is no flag %s', 404),
   SEGMENT_NOT_FOUND: createError('FST_FLAGS_SEGMENT_NOT_FOUND', 'There is no segment %s', 404),
   ROUTE_NOT_FOUND: createError('FST_FLAGS_ROUTE_NOT_FOUND', 'There is no route %s', 404),
+  METHOD_NOT_ALLOWED: createError('FST_FLAGS_METHOD_NOT_ALLOWED', 'Here is no %s, but %s', 405),
   FLAG_OFF: createError('FST_FLAGS_FLAG_OFF', 'This is not available', 404),
   IN_USE: createError('FST_FLAGS_IN_USE', '%s is needed by %s; change them first', 409),
   NO_ROLLOUT: createError('FST_FLAGS_NO_ROLLOUT', '%s', 409),

@@ -1,9 +1,14 @@
-import type { FastifyInstance } from 'fastify'
+import { once } from 'node:events'
+import { connect, type AddressInfo } from 'node:net'
+import Fastify, { LogController, type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { Snapshot } from '../src/evaluation/snapshot.js'
 import { EvaluationCounts } from '../src/routes/metrics/evaluation-counts.js'
+import { makeRequestLog } from '../src/sidecar/request-log.js'
+import { logTrouble, requestId } from '../src/sidecar/requests.js'
 import { buildSidecar } from '../src/sidecar/app.js'
 import { readSettings } from '../src/sidecar/settings.js'
+import { logs } from './helpers/logs.js'
 
 const secret = (name: string) => `${name}-secret-of-32-characters-xxxxx`
 const bearer = (name: string) => ({ authorization: `Bearer ${secret(name)}` })
@@ -107,4 +112,80 @@ t.test('metrics are open where evaluation is; where it is not, to read, admin an
   const app = await build(t, '--memory', { FLAGS_ADMIN_TOKENS: `alice=${secret('a')}`, FLAGS_READ_TOKENS: `prometheus=${secret('r')}`, FLAGS_EVALUATION_TOKENS: `shop=${secret('s')},qa@staging=${secret('q')}`, FLAGS_BROWSER_TOKENS: `web=${secret('w')}` })
   for (const name of ['a', 'r', 's', 'q']) t.equal((await app.inject({ url: '/metrics', headers: bearer(name) })).statusCode, 200, name)
   for (const headers of [{}, bearer('w'), bearer('x')]) t.match((await app.inject({ url: '/metrics', headers })).json(), { statusCode: 401, code: 'FST_FLAGS_UNAUTHORIZED' })
+})
+
+t.test('every answer says it is data, and names its request; none names the server', async (t) => {
+  const app = await build(t, '--memory', { FLAGS_ADMIN_TOKENS: `alice=${secret('a')}` })
+  await app.flags.admin.put('plain', { enabled: true })
+  for (const url of ['/healthz', '/readyz', '/metrics', '/openapi.json', '/docs', '/docs/static/index.css', '/flags', '/flags/plain/evaluate', '/flags/none/evaluate', '/flags/%ZZ/evaluate', '/admin/flags', '/nothing']) {
+    const { headers } = await app.inject({ url, headers: { 'x-request-id': 'order-66_a.b' } })
+    t.match(headers, { 'x-content-type-options': 'nosniff', 'content-security-policy': /^default-src 'none';.*frame-ancestors 'none'/, 'x-request-id': 'order-66_a.b', 'cache-control': url.startsWith('/docs/static') ? 'public, max-age=0' : url.endsWith('plain/evaluate') || url === '/flags' ? 'private, no-cache' : 'no-store' }, url)
+    t.notOk('server' in headers || 'x-powered-by' in headers, url)
+  }
+  const own = async (sent: string) => (await app.inject({ url: '/healthz', headers: { 'x-request-id': sent } })).headers['x-request-id']
+  t.not(await own(''), await own(''))
+  for (const odd of ['a b', 'x'.repeat(65), 'alice@example.org', '{}']) t.match(await own(odd), /^[0-9a-f]{8}-[0-9a-z]+$/, odd)
+})
+
+t.test('/docs shows the document, and its page loads nothing from elsewhere', async (t) => {
+  const app = await build(t)
+  const { body, headers } = await app.inject('/docs')
+  t.match(headers, { 'content-type': /^text\/html/, 'x-frame-options': 'DENY', 'referrer-policy': 'no-referrer' })
+  for (const [, url] of body.matchAll(/(?:src|href)="([^"]+)"/g)) t.equal((await app.inject(String(url))).statusCode, 200, String(url))
+  t.notMatch(body, /<script>|style=|https?:/)
+  t.same((await app.inject('/docs/json')).json(), (await app.inject('/openapi.json')).json())
+  t.match((await app.inject('/docs/static/none.js')).json(), { statusCode: 404, code: 'FST_FLAGS_ROUTE_NOT_FOUND' })
+})
+
+t.test('what has no route is refused unread, and another method is told which there are', async (t) => {
+  const app = await build(t)
+  for (const method of ['GET', 'POST', 'PUT', 'OPTIONS', 'DELETE'] as const) {
+    t.match((await app.inject({ method, url: '/nothing?user=alice', headers: { 'content-type': 'application/x' }, payload: method === 'GET' ? undefined : '{bad' })).json(), { statusCode: 404, code: 'FST_FLAGS_ROUTE_NOT_FOUND', message: `There is no route ${method} /nothing` }, method)
+  }
+  const wrong = await app.inject({ method: 'DELETE', url: '/flags/x/evaluate' })
+  t.match(wrong.json(), { statusCode: 405, code: 'FST_FLAGS_METHOD_NOT_ALLOWED', message: 'Here is no DELETE, but GET, HEAD, POST' })
+  t.equal(wrong.headers.allow, 'GET, HEAD, POST')
+  const options = await app.inject({ method: 'OPTIONS', url: '/readyz' })
+  t.match([options.statusCode, options.headers.allow, options.body], [204, 'GET, HEAD', ''])
+  const [head, get] = [await app.inject({ method: 'HEAD', url: '/readyz' }), await app.inject('/readyz')]
+  t.match([head.statusCode, head.body, head.headers['content-length']], [200, '', String(get.body.length)])
+})
+
+t.test('what is too large is refused: headers, the URL with them, a body', async (t) => {
+  const app = await build(t)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const send = async (text: string) => {
+    const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
+    let answer = ''
+    socket.on('data', (data) => { answer += String(data) }).on('error', () => {})
+    socket.write(text)
+    await once(socket, 'close')
+    return answer
+  }
+  for (const text of [`GET /flags?user=${'x'.repeat(20_000)} HTTP/1.1\r\nHost: x\r\n\r\n`, `GET /flags HTTP/1.1\r\nHost: x\r\nX-User-Id: ${'x'.repeat(20_000)}\r\n\r\n`]) {
+    const answer = await send(text)
+    t.match(answer, /^HTTP\/1.1 431 /)
+    t.match(answer, /x-content-type-options: nosniff\r\n/)
+  }
+  t.match(await send('POST /flags/x/evaluate HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 70000\r\n\r\n'), /^HTTP\/1.1 413 [^]*FST_FLAGS_BODY_TOO_LARGE/)
+})
+
+t.test('a request that failed here is logged with its id and the pattern of its route, others are not, and an outage does not fill the log', async (t) => {
+  const { stream, lines } = logs()
+  const app = Fastify({ logger: { stream }, logController: new LogController({ disableRequestLogging: true }), genReqId: requestId, childLoggerFactory: makeRequestLog })
+  t.teardown(() => app.close())
+  logTrouble(app)
+  let statusCode = 200
+  app.get('/flags/:key', (request, reply) => reply.code(statusCode).send({}))
+  const ask = async (id: string) => await app.inject({ url: '/flags/of-alice?user=alice', headers: { 'x-request-id': id, authorization: 'Bearer secret' } })
+  await ask('first')
+  statusCode = 404
+  await ask('second')
+  t.same(lines(), [])
+  statusCode = 503
+  const begun = performance.now()
+  for (const id of ['third', 'fourth', 'fifth']) await ask(id)
+  t.match(lines(), [{ level: 40, reqId: 'third', method: 'GET', route: '/flags/:key', statusCode: 503, responseTime: Number, msg: 'a request failed' }])
+  t.ok(lines().length <= 1 + (performance.now() - begun) / 1000, 'one in a second')
+  t.notMatch(JSON.stringify(lines()), /alice|secret/)
 })

@@ -10,6 +10,8 @@ import { ofrepRoutes } from '../routes/ofrep.js'
 import { pathOf } from '../routes/scope.js'
 import { addDocs, listRoutes } from './docs.js'
 import { logOutput } from './output.js'
+import { makeRequestLog } from './request-log.js'
+import { alwaysText, guardAnswers, logTrouble, methodsAt, requestId, setHeaders } from './requests.js'
 import { isEmpty, type Settings } from './settings.js'
 
 /** The sidecar as a Fastify app, ready to listen. */
@@ -23,12 +25,26 @@ export async function buildSidecar ({ store, environment, namespace, trust, snap
     requestTimeout: arrival, // 0 by default: half-sent bodies stay open for ever
     connectionTimeout: 60_000, // nor may one stay that reads nothing
     http: { headersTimeout: arrival, connectionsCheckingInterval: checkingInterval },
+    genReqId: requestId,
+    childLoggerFactory: makeRequestLog,
     clientErrorHandler,
-    frameworkErrors: (_error, _request, reply) => { refuse(reply, unreadable()) }
+    frameworkErrors: (_error, request, reply) => {
+      setHeaders(request, reply)
+      refuse(reply, unreadable())
+    }
   })
   const routes = listRoutes(app)
-  const times = timeRequests(app)
   const changeable = !isEmpty(tokens.admin) || !isEmpty(tokens.read)
+  guardAnswers(app, ({ method, url }, reply) => {
+    const path = pathOf(url)
+    const methods = methodsAt(routes, path)
+    if (methods.length > 0) reply.header('allow', methods.join(', '))
+    if (methods.length > 0 && method === 'OPTIONS') return reply.code(204).send()
+    const hint = !changeable && /^\/admin(?:\/|$)/.test(path) ? ': the admin routes are off; set FLAGS_ADMIN_TOKENS=name=secret and start again' : ''
+    refuse(reply, (methods.length === 0 ? new errors.ROUTE_NOT_FOUND(`${method} ${path}${hint}`) : new errors.METHOD_NOT_ALLOWED(method, methods.join(', '))) as FlagsError)
+  })
+  const times = timeRequests(app)
+  logTrouble(app)
   await app.register(flags, {
     ...(store.kind === 'redis' ? { redis: store.url } : { store: store.kind === 'file' ? { file: store.path } : 'memory' }),
     environment,
@@ -43,11 +59,6 @@ export async function buildSidecar ({ store, environment, namespace, trust, snap
   await app.register(evaluationRoutes, evaluation)
   await app.register(ofrepRoutes, evaluation)
   await addDocs(app, routes, { open, url: publicUrl })
-  app.setNotFoundHandler((request, reply) => {
-    const path = pathOf(request.url)
-    const hint = !changeable && /^\/admin(?:\/|$)/.test(path) ? ': the admin routes are off; set FLAGS_ADMIN_TOKENS=name=secret and start again' : ''
-    refuse(reply, new errors.ROUTE_NOT_FOUND(`${request.method} ${path}${hint}`) as FlagsError)
-  })
   await app.ready()
   return app
 }
@@ -72,7 +83,7 @@ function clientErrorHandler (this: FastifyInstance, { code }: Error & { code?: s
     this.log.debug({ code, statusCode }, 'a request was not one')
     const message = statusCode === 408 ? 'The request did not arrive in time' : statusCode === 431 ? 'The headers of the request are too large' : 'This is not an HTTP request'
     const body = JSON.stringify({ statusCode, code: 'FST_FLAGS_INVALID_REQUEST', error: STATUS_CODES[statusCode], message })
-    socket.write(`HTTP/1.1 ${statusCode} ${STATUS_CODES[statusCode]}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`)
+    socket.write(`HTTP/1.1 ${statusCode} ${STATUS_CODES[statusCode]}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n${alwaysText}\r\n${body}`)
   }
   socket.destroy()
 }

@@ -26,6 +26,9 @@ export async function addDocs (app: FastifyInstance, routes: RouteOptions[], { o
   })
   const document = openapiDocument(routes, { version: version(), url, open })
   text = JSON.stringify(document)
-  await app.register(swagger, { mode: 'static', specification: { document: document as unknown as StaticDocumentSpec['document'] } }) // its type knows no 3.1
-  await app.register(swaggerUi, { routePrefix: '/docs', indexPrefix: url === undefined ? '' : new URL(url).pathname.replace(/\/$/, ''), staticCSP: contentPolicy, theme: { title: 'fastify-flags' } })
+  await app.register(async (pages) => {
+    pages.addHook('onRequest', async (request, reply) => { reply.header('referrer-policy', 'no-referrer').header('x-frame-options', 'DENY') })
+    await pages.register(swagger, { mode: 'static', specification: { document: document as unknown as StaticDocumentSpec['document'] } }) // its type knows no 3.1
+    await pages.register(swaggerUi, { routePrefix: '/docs', indexPrefix: url === undefined ? '' : new URL(url).pathname.replace(/\/$/, ''), staticCSP: contentPolicy, theme: { title: 'fastify-flags' } })
+  })
 }

@@ -52,7 +52,7 @@ export function openapiDocument (routes: Iterable<RouteOptions>, { version, url 
       title: 'fastify-flags',
       version,
       summary: 'Feature flags: evaluation for every stack, and their administration.',
-      description: 'Every error is `{ statusCode, code, error, message, details? }`: `code` is stable, `message` says what to do next, `details` names each field at fault. What has no route is answered 404 `FST_FLAGS_ROUTE_NOT_FOUND`. The OFREP routes answer errors as their protocol says.',
+      description: 'Every error is `{ statusCode, code, error, message, details? }`: `code` is stable, `message` says what to do next, `details` names each field at fault. What has no route is answered 404 `FST_FLAGS_ROUTE_NOT_FOUND`, another method than those of its route 405 `FST_FLAGS_METHOD_NOT_ALLOWED`. The OFREP routes answer errors as their protocol says.',
       license: { name: 'MIT', identifier: 'MIT' }
     },
     servers: [{ url }],
