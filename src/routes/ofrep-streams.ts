@@ -2,9 +2,6 @@ import type { ServerResponse } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { errors } from '../errors.js'
 
-/** Milliseconds between two signs of life, well below the minute after which proxies give up. */
-const heartbeat = 20_000
-
 /** Streams are written to in so many turns, so that ten thousand hold up nobody else. */
 const turns = 20
 
@@ -21,6 +18,8 @@ export interface StreamsOptions {
   now: () => number
   /** So many at once; more are refused. */
   most: number
+  /** Milliseconds between two signs of life: 20,000 unless given, well below the minute after which proxies give up. */
+  heartbeat?: number
 }
 
 /** Open event streams. Each is told when the answers of its environment may have changed. */
@@ -38,7 +37,7 @@ export class EventStreams {
     this.#timer = setInterval(() => {
       this.#beat = (this.#beat + 1) % turns
       for (const stream of this.#beats[this.#beat]!) write(stream, ':\n\n')
-    }, heartbeat / turns).unref()
+    }, (options.heartbeat ?? 20_000) / turns).unref()
   }
 
   get size (): number {

@@ -113,8 +113,8 @@ export const ofrepRoutes: FastifyPluginAsync<OfrepOptions> = async (app, { prefi
     const token = query.get('token')
     const asker = token === null || bearers.length === 0 ? admit(request, reply) : tokens.verify(token)
     if (token !== null && asker === undefined && bearers.length > 0) throw new errors.UNAUTHORIZED('The token in the URL is unknown or too old; ask for all flags again, and use the URL in eventStreams')
-    const { 'last-event-id': last } = request.headers
-    streams.open(request, reply, asker?.environment ?? app.flags.environment, typeof last === 'string' && last !== '' ? last : query.get('since') ?? undefined)
+    const seen = String(request.headers['last-event-id'] ?? '') || query.get('since')
+    streams.open(request, reply, asker?.environment ?? app.flags.environment, seen || undefined)
   })
 
   const missing = (request: FastifyRequest) => { throw new errors.ROUTE_NOT_FOUND(`${request.method} ${pathOf(request.url)}`) }
