@@ -289,6 +289,13 @@ t.test('a batch that is none, is empty or too long is refused whole', async (t) 
   t.equal(units(await counts(app, 'pricing')), 10_000)
 })
 
+t.test('pages of allowed origins may report events', async (t) => {
+  const app = await build(t)
+  await app.register(evaluationRoutes, { identity: 'caller', cors: ['https://shop.example'] })
+  const response = await app.inject({ method: 'OPTIONS', url: '/flags/events', headers: { origin: 'https://shop.example', 'access-control-request-method': 'POST' } })
+  t.match([response.statusCode, response.headers['access-control-allow-origin']], [204, 'https://shop.example'])
+})
+
 t.test('an event may come late, and counts when it happened', async (t) => {
   const app = await build(t)
   await app.register(evaluationRoutes, { identity: 'caller' })

@@ -25,7 +25,7 @@ export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (ap
   const access = openAccess(app, who)
   const { admit, subjectOf, sees } = access
   const scope = openScope(app, { prefix, keyed: ['/flags'], bodyLimit, operations: evaluationOperations })
-  allowOrigins(app, cors, ['/flags', '/flags/:key/evaluate'])
+  allowOrigins(app, cors, ['/flags', '/flags/:key/evaluate', '/flags/events'])
   const note = noteEvaluations(app)
 
   function evaluate (request: FastifyRequest<KeyRoute>, reply: FastifyReply, asker: Asker, asking: Asking | undefined): FastifyReply {

@@ -7,6 +7,7 @@ const benches: Record<string, () => Promise<Row[]>> = {
   plugin: async () => (await import('./plugin.js')).plugin(),
   http: async () => (await import('./http.js')).http(),
   store: async () => (await import('./store.js')).store(),
+  experiments: async () => (await import('./experiments.js')).experiments(),
   replica: async () => (await import('./replica.js')).replica()
 }
 

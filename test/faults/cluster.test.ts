@@ -1,9 +1,11 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { Cluster } from 'ioredis'
 import t, { type Test } from 'tap'
+import { RedisLedger } from '../../src/experiments/redis.js'
 import { storeContract } from '../../src/store/contract.js'
 import { slotOf } from '../../src/store/redis-guides.js'
 import { RedisStore } from '../../src/store/redis.js'
+import { batchOf, exposed, ledgerContract, someExperiment } from '../helpers/ledger-contract.js'
 import { startLoad, type Figures } from '../helpers/load.js'
 import { until } from '../helpers/redis-node.js'
 import { binaries, startCluster, type Node, type RedisCluster } from '../helpers/redis-nodes.js'
@@ -45,6 +47,21 @@ t.test('row 10: on a Cluster reads never stop, writes are back within 8 s and ch
     t.ok(await connections() > before)
     await store.close()
     await until(async () => await connections() === before)
+  })
+
+  await t.test('experiments lie on all of the nodes, and are counted as anywhere', async (t) => {
+    const open = () => new RedisLedger({ redis: { nodes: urlsOf(cluster) } })
+    await ledgerContract(t, () => ({ open, shared: true, keeps: true }))
+    const ledger = open()
+    t.teardown(() => ledger.close())
+    const owners = new Set<Node>()
+    while (owners.size < 3) {
+      const experiment = someExperiment()
+      await ledger.record(batchOf(experiment, { exposures: [exposed('u1', 'a')] }))
+      const owner = await cluster.ownerOf(`{flags:x:${experiment.id}}`)
+      t.ok((await owner.client.keys(`{flags:x:${experiment.id}}*`)).length >= 3)
+      owners.add(owner)
+    }
   })
 
   await t.test('the contract of all stores', async (t) => {
