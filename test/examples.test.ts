@@ -1,4 +1,4 @@
-import { readFile, readdir } from 'node:fs/promises'
+import { copyFile, readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import t from 'tap'
@@ -28,6 +28,14 @@ t.test('every example runs alone and answers what its first lines show', async (
       t.ok(steps > 0, 'it shows something')
     })
   }
+})
+
+t.test('the sidecar answers curl as its examples show', async (t) => {
+  const file = join(t.testdir(), 'flags.json')
+  await copyFile(join(folder, 'flags.json'), file)
+  const { addresses } = await startProgram(t, ['dist/sidecar/cli.js', 'serve', '--port', '0', '--file', file])
+  const shown = /^```console with curl\n([\s\S]*?)^```$/m.exec(await readFile(join(folder, 'sidecar', 'README.md'), 'utf8'))?.[1] ?? ''
+  t.ok(await playTranscript(shown, () => addresses[0]!) > 0, 'it shows something')
 })
 
 t.test('the example of a store of one\'s own keeps the contract of stores', async (t) => {
