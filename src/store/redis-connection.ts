@@ -25,6 +25,8 @@ export interface Connector {
   spread: boolean
   /** A connection to where `key` is, and may be written. */
   connect (key: string, override?: RedisOptions): Redis
+  /** Asks a replica of that one, which may be behind. Rejects when none answers; left out where none is known. */
+  askReplica? <T> (key: string, question: (client: Redis) => Promise<T>, signal: AbortSignal): Promise<T>
 }
 
 /**
@@ -115,7 +117,8 @@ function cluster ({ nodes, ...options }: ClusterConnection): Connector {
       const guide = new ClusterGuide(key, seeds, all)
       const reconnectOnError = (error: Error) => guide.moved(error.message) || own.reconnectOnError(error)
       return new Redis({ ...all, ...own, ...guided, Connector: connectorTo(guide), reconnectOnError, ...override })
-    }
+    },
+    askReplica: async (key, question, signal) => await new ClusterGuide(key, seeds, all).askReplica(question, signal)
   }
 }
 

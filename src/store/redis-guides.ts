@@ -4,11 +4,11 @@ import { jittered, type Address, type Guide } from './redis-primary.js'
 type Credentials = Pick<RedisOptions, 'username' | 'password' | 'tls' | 'family'>
 
 /** What the first of several servers answers that knows; `read` throws for an answer that does not help. Each has a second. */
-async function askFirst<T> (servers: Address[], credentials: Credentials, signal: AbortSignal, command: [string, ...string[]], read: (reply: unknown, from: Address) => T): Promise<T> {
+async function askFirst<T> (servers: Address[], credentials: Credentials, signal: AbortSignal, question: (client: Redis) => Promise<unknown>, read: (reply: unknown, from: Address) => T): Promise<T> {
   const answered = new AbortController()
   const either = AbortSignal.any([signal, answered.signal])
   try {
-    return await Promise.any(servers.map(async (server) => read(await ask(server, credentials, either, command), server)))
+    return await Promise.any(servers.map(async (server) => read(await ask(server, credentials, either, question), server)))
   } catch (error) {
     const [first] = error instanceof AggregateError ? error.errors : [error]
     throw new Error(first instanceof Error ? first.message : String(first))
@@ -18,7 +18,7 @@ async function askFirst<T> (servers: Address[], credentials: Credentials, signal
 }
 
 /** One question on a connection of its own: the server may be silent, and is then not to be waited for. */
-async function ask (server: Address, credentials: Credentials, signal: AbortSignal, [command, ...args]: [string, ...string[]]): Promise<unknown> {
+async function ask (server: Address, credentials: Credentials, signal: AbortSignal, question: (client: Redis) => Promise<unknown>): Promise<unknown> {
   const client = new Redis({ ...plain, ...credentials, ...server, connectTimeout: 1000, commandTimeout: 1000, retryStrategy: () => null })
   client.on('error', () => {})
   const close = () => {
@@ -27,7 +27,7 @@ async function ask (server: Address, credentials: Credentials, signal: AbortSign
   }
   signal.addEventListener('abort', close)
   try {
-    return await client.call(command, ...args)
+    return await question(client)
   } finally {
     signal.removeEventListener('abort', close)
     close()
@@ -61,7 +61,7 @@ export class SentinelGuide implements Guide {
 
   async primary (signal: AbortSignal): Promise<Address> {
     void this.#meet(signal)
-    const address = await askFirst(this.#sentinels, this.#credentials, signal, ['SENTINEL', 'GET-MASTER-ADDR-BY-NAME', this.#name], (reply) => {
+    const address = await askFirst(this.#sentinels, this.#credentials, signal, (client) => client.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', this.#name), (reply) => {
       if (!Array.isArray(reply)) throw new Error(`the Sentinels know no primary of the name ${this.#name}`)
       return { host: String(reply[0]), port: Number(reply[1]) }
     })
@@ -71,7 +71,7 @@ export class SentinelGuide implements Guide {
   /** Those that were named may be gone one day, so the others are asked for too. */
   async #meet (signal: AbortSignal): Promise<void> {
     const named = this.#sentinels
-    const others = await askFirst(named, this.#credentials, signal, ['SENTINEL', 'SENTINELS', this.#name], (reply) => (reply as string[][]).map((facts) => {
+    const others = await askFirst(named, this.#credentials, signal, (client) => client.call('SENTINEL', 'SENTINELS', this.#name), (reply) => (reply as string[][]).map((facts) => {
       const fact = (name: string) => facts[facts.indexOf(name) + 1]!
       return natted({ host: fact('ip'), port: Number(fact('port')) }, this.#natMap)
     })).catch(() => [])
@@ -115,9 +115,23 @@ export class ClusterGuide implements Guide {
     const hint = this.#hint
     this.#hint = undefined
     if (hint !== undefined) return hint
+    return (await this.#holders(signal))[0]
+  }
+
+  /** What a replica of the owner answers to commands that only read. Rejects when none answers, as while the Cluster takes itself for down. */
+  async askReplica<T> (question: (client: Redis) => Promise<T>, signal: AbortSignal): Promise<T> {
+    const [, ...replicas] = await this.#holders(signal)
+    return await askFirst(replicas, this.#credentials, signal, async (client) => {
+      const [, answer] = await Promise.all([client.readonly(), question(client)])
+      return answer
+    }, (answer) => answer as T)
+  }
+
+  /** The owner of our slot, then its replicas. */
+  async #holders (signal: AbortSignal): Promise<[Address, ...Address[]]> {
     // Some may be down or silent, and with five at once the chance is small that all are.
     const some = this.#nodes.map((node) => ({ node, draw: Math.random() })).sort((a, b) => a.draw - b.draw).slice(0, 5).map(({ node }) => node)
-    return await askFirst(some, this.#credentials, signal, ['CLUSTER', 'SLOTS'], (reply, from) => this.#ownerIn(reply as SlotRange[], from))
+    return await askFirst(some, this.#credentials, signal, (client) => client.cluster('SLOTS'), (reply, from) => this.#holdersIn(reply as SlotRange[], from))
   }
 
   /** Notes where a refused command says that our slot is now; false when it says nothing of that. */
@@ -128,12 +142,13 @@ export class ClusterGuide implements Guide {
     return true
   }
 
-  #ownerIn (ranges: SlotRange[], from: Address): Address {
+  #holdersIn (ranges: SlotRange[], from: Address): [Address, ...Address[]] {
     const addressOf = ([host, port]: [string | null, number, ...unknown[]]) => host ? natted({ host, port }, this.#natMap) : { host: from.host, port }
     const mine = ranges.find(([first, last]) => first <= this.#slot && this.#slot <= last)
     if (mine === undefined) throw new Error(`no node of the Cluster owns slot ${this.#slot}`)
     this.#nodes = distinct([...this.#seeds, ...ranges.flatMap(([, , ...nodes]) => nodes.map(addressOf))])
-    return addressOf(mine[2])
+    const [,, owner, ...replicas] = mine
+    return [addressOf(owner), ...replicas.map(addressOf)]
   }
 }
 

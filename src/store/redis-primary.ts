@@ -69,16 +69,25 @@ class PrimaryConnector extends AbstractConnector {
     const encrypted = tls != null && (sentinels == null || enableTLSForSentinelMode === true)
     this.stream = encrypted ? connectTls({ ...address, ...tls }) : connectTcp(address)
     this.stream.once('error', (error: Error) => { this.firstError = error })
-    this.stream.once('connect', () => this.#awaitHello(this.stream as Socket))
+    this.stream.once('connect', () => this.#awaitHello(this.stream as Socket, address))
     // A connection that would not come again has nothing to be told.
     if (this.#options.retryStrategy) this.#unwatch ??= this.#guide.watch?.(() => { this.stream.destroy() })
     return this.stream
   }
 
   /** A frozen server still accepts connections; by asking again it is found who replaces it. */
-  #awaitHello (stream: Socket): void {
+  #awaitHello (stream: Socket, { host, port }: Address): void {
     const silence = setTimeout(() => { stream.destroy(new Error('it accepts connections but says nothing')) }, saysHelloWithin)
-    for (const event of ['data', 'close']) stream.once(event, () => clearTimeout(silence))
+    const asking = setInterval(() => {
+      const replaced = (now: Address) => now.host !== host || now.port !== port
+      this.#guide.primary(this.#asking!.signal).then((now) => { if (replaced(now)) stream.destroy() }, () => {})
+    }, saysHelloWithin / 4)
+    for (const event of ['data', 'close']) {
+      stream.once(event, () => {
+        clearTimeout(silence)
+        clearInterval(asking)
+      })
+    }
   }
 }
 

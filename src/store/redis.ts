@@ -28,6 +28,14 @@ const openingWithin = 2000
 /** Milliseconds after which a write is answered, by then with what is known of its outcome. */
 const outcomeWithin = 1800
 
+/**
+ * Milliseconds since the primary's last answer for which a replica's counts in its place: enough for a failover, and not so
+ * many that a rollout goes on long while nobody could stop it.
+ */
+const replicaCounts = 10_000
+/** Milliseconds after which a read asks a replica, too. */
+const answersSoon = 500
+
 /** Flags in Redis 6.2 or newer, or Valkey. */
 export class RedisStore implements RestorableStore {
   /** What it was given, for what else is kept in the same place. */
@@ -43,6 +51,7 @@ export class RedisStore implements RestorableStore {
   #wake: (() => void) | undefined
   #unreachable: string | undefined
   #unfit: FlagsError | undefined
+  #answeredAt = -Infinity
   readonly #ending = new AbortController()
   #closed = false
   #closing: Promise<unknown> | undefined
@@ -169,11 +178,23 @@ export class RedisStore implements RestorableStore {
 
   /** What the read script answers. */
   async #readFrom (since: Position | undefined) {
-    const args = since === undefined ? ['', '', ''] : [since.epoch ?? '', String(since.revision), since.token ?? '']
-    const reply = await this.#ask(readScript, [this.#keys.documents, this.#keys.log], [...args, entriesAtOnce, bytesAtOnce])
+    const keys = [this.#keys.documents, this.#keys.log]
+    const args = [...since === undefined ? ['', '', ''] : [since.epoch ?? '', since.revision, since.token ?? ''], entriesAtOnce, bytesAtOnce]
+    const reply = await this.#ask(readScript, keys, args, this.#connector.askReplica && (() => this.#heardOf(keys, args)))
     const [answer, ms, epoch, revision, token, entries] = reply as [string, string, string, string, string, Entry[]]
     if (answer === 'damaged') throw this.#damaged()
     return { answer, time: Number(ms), position: positionOf(epoch, revision, token), entries }
+  }
+
+  /**
+   * What a replica can say while the primary says nothing: that nothing has changed since a position, or what has. One that
+   * is behind, or holds another history, is not listened to; the primary that comes will tell what became of it.
+   */
+  async #heardOf (keys: string[], args: Array<string | number>): Promise<unknown> {
+    if (performance.now() - this.#answeredAt > replicaCounts) return undefined
+    const question = async (client: Redis) => await evaluate(client, readScript, keys, args) as string[]
+    const reply = await this.#connector.askReplica?.(keys[0]!, question, this.#ending.signal).catch(() => undefined)
+    return reply !== undefined && /^(?:changes|more)$/.test(reply[0]!) ? reply : undefined
   }
 
   /** All documents, as they stand while they are read. */
@@ -193,12 +214,19 @@ export class RedisStore implements RestorableStore {
     }
   }
 
-  /** Runs a script once, unless the server refuses because another one has taken over: then again, there. */
-  async #ask (script: RedisScript, keys: string[], args: Array<string | number>): Promise<unknown> {
+  /**
+   * Runs a script once, unless the server refuses because another one has taken over: then again, there. `instead` is asked
+   * when there is no answer, or none soon, and may know one.
+   */
+  async #ask (script: RedisScript, keys: string[], args: Array<string | number>, instead?: () => Promise<unknown>): Promise<unknown> {
     await this.#open()
     const deadline = performance.now() + outcomeWithin
-    const run = () => evaluate(this.#client, script, keys, args)
-    return await run().catch((error) => {
+    const run = async () => {
+      const answer = await evaluate(this.#client, script, keys, args)
+      this.#answeredAt = performance.now()
+      return answer
+    }
+    return await (instead === undefined ? run() : either(run(), instead)).catch((error) => {
       if (!wasElsewhere(error)) throw this.#failure(error)
       return this.#askAgain(run, deadline, error)
     })
@@ -262,6 +290,24 @@ export async function evaluate (client: Redis, { lua, sha }: RedisScript, keys: 
     if (!isReply(error) || !error.message.includes('NOSCRIPT')) throw error
     return await client.eval(lua, keys.length, ...keys, ...args)
   }
+}
+
+/** What is asked for; without an answer, or without one for a while, what `instead` knows, if it does. */
+async function either (asked: Promise<unknown>, instead: () => Promise<unknown>): Promise<unknown> {
+  const answered = new AbortController()
+  const late = pause(answersSoon, undefined, { ref: false, signal: answered.signal }).catch(() => {})
+  try {
+    const early = await Promise.race([asked.then((answer) => ({ answer })), late])
+    if (early !== undefined) return early.answer
+  } catch (error) {
+    const known = isReply(error) ? undefined : await instead()
+    if (known === undefined) throw error
+    return known
+  } finally {
+    answered.abort()
+  }
+  const known = instead().then((known) => known ?? asked)
+  return await Promise.race([known, asked.catch(() => known)])
 }
 
 async function before<T> (deadline: number, promise: Promise<T>): Promise<T> {

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Cluster } from 'ioredis'
 import t, { type Test } from 'tap'
@@ -7,6 +8,7 @@ import { slotOf } from '../../src/store/redis-guides.js'
 import { RedisStore } from '../../src/store/redis.js'
 import { batchOf, exposed, ledgerContract, someExperiment } from '../helpers/ledger-contract.js'
 import { startLoad, type Figures } from '../helpers/load.js'
+import { within } from '../helpers/promised.js'
 import { until } from '../helpers/redis-node.js'
 import { binaries, startCluster, type Node, type RedisCluster } from '../helpers/redis-nodes.js'
 import { emptyNamespace } from '../helpers/redis.js'
@@ -17,21 +19,30 @@ const installed = requireOrSkip(t, binaries.server, 'redis-server', 'apt-get ins
 const urlsOf = ({ nodes }: RedisCluster) => nodes.map(({ port }) => `redis://127.0.0.1:${port}`)
 const key = '{flags}:documents'
 
-function told (t: Test, what: string, { unwritable, visible, silent, heard }: Figures): void {
-  t.comment(`${what}: no write for ${unwritable} ms; a change visible after ${visible} ms at most; silent for ${silent} ms, of which ${heard} ms after the Cluster could answer`)
-  t.ok(unwritable <= 8000, `${what}: writes are back within 8 s (${unwritable} ms)`)
-  t.ok(visible <= 3000, `${what}: what is written is served everywhere within 3 s (${visible} ms)`)
-  t.ok(heard <= 3000, `${what}: polls are back within 3 s of the Cluster (${heard} ms)`)
+/** Holds what a fault did to the promises: writes back within 8 s, wake-ups or polls never silent for 3 s, what is written served everywhere within 3 s. */
+async function hold (t: Test, what: string, measure: () => Promise<Figures>): Promise<void> {
+  await within(t, { [`${what}: no write`]: 8000, [`${what}: silent`]: 3000, [`${what}: until a change is visible`]: 3000 }, async () => {
+    const { unwritable, silent, visible } = await measure()
+    return { [`${what}: no write`]: unwritable, [`${what}: silent`]: silent, [`${what}: until a change is visible`]: visible }
+  })
 }
 
 t.test('row 10: on a Cluster reads never stop, writes are back within 8 s and changes seen within 3 s, whatever becomes of its nodes', { skip: !installed }, async (t) => {
   const cluster = await startCluster(t)
   const { nodes } = cluster
-  const healthy = () => until(async () => {
-    const states = await Promise.all(nodes.map(async ({ client }) => /cluster_state:ok[^]*cluster_slots_ok:16384/.test(await client.cluster('INFO').catch(() => '') as string) && !/fail|handshake/.test(await client.cluster('NODES') as string)))
-    const { client } = await cluster.ownerOf(key)
-    return states.every(Boolean) && /^slave\d.*state=online/m.test(await client.info('replication'))
-  })
+  const healthy = async () => {
+    let reached: number | undefined
+    await until(async () => {
+      const states = await Promise.all(nodes.map(async ({ client }) => /cluster_state:ok[^]*cluster_slots_ok:16384/.test(await client.cluster('INFO').catch(() => '') as string) && !/fail|handshake/.test(await client.cluster('NODES') as string)))
+      const { client } = await cluster.ownerOf(key)
+      const replication = await client.info('replication')
+      const replica = /^slave\d.*state=online,offset=(\d+)/m.exec(replication)
+      if (!states.every(Boolean) || replica === null) return false
+      // One that has just come is sent nothing for a while; if it were to take over now, what was written meanwhile would be lost.
+      reached ??= Number(/^master_repl_offset:(\d+)/m.exec(replication)![1])
+      return Number(replica[1]) >= reached
+    })
+  }
 
   const replaced = (node: Node) => async () => await cluster.ownerOf(key, node) !== node
 
@@ -105,32 +116,69 @@ t.test('row 10: on a Cluster reads never stop, writes are back within 8 s and ch
     await t.rejects(store.read(), { code: 'FST_FLAGS_STORE_UNAVAILABLE', message: /a Cluster is given as \{ nodes \}/ })
   })
 
+  await t.test('while the owner of the slot is silent its replica is asked, and believed where it knows as much or more', async (t) => {
+    // Nobody takes over meanwhile, however busy this machine is.
+    const patience = async (ms: number) => await Promise.all(nodes.map(({ client }) => client.config('SET', 'cluster-node-timeout', ms)))
+    const store = new RedisStore({ redis: urlsOf(cluster).join(','), namespace: 'silent' })
+    t.teardown(() => store.close())
+    const write = async (key: string) => {
+      const { position: { epoch } } = await store.read()
+      await store.write({ kind: 'flag', key, document: '{}', expected: 0, epoch, by: null, id: randomUUID() })
+      return (await store.read()).position
+    }
+    const [before, now] = [await write('one'), await write('two')]
+    const owner = await cluster.ownerOf('{silent}:documents')
+    await until(async () => Number(await owner.client.wait(1, 1000)) === 1)
+    await patience(60_000)
+    owner.signal('SIGSTOP')
+    t.teardown(() => owner.signal('SIGCONT'))
+    const ahead = { ...now, revision: now.revision + 1, token: 'of a write that never reached the replica' }
+    const [same, later, gone] = await Promise.all([store.read(now), store.read(before), store.read(ahead).catch((error) => error)])
+    t.match(same, { kind: 'changes', position: now, changes: [] })
+    t.match(later, { kind: 'changes', position: now, changes: [{ key: 'two' }] })
+    t.match(gone, { code: 'FST_FLAGS_STORE_UNAVAILABLE' }, 'a replica that is behind is no loss')
+    owner.signal('SIGCONT')
+    await patience(2000)
+    await healthy()
+  })
+
   await t.test('the owner of the slot is killed and frozen, then others are, then the slot moves', async (t) => {
     const { during, end } = await startLoad(t, { nodes: urlsOf(cluster) })
 
-    const killed = await cluster.ownerOf(key)
-    told(t, 'the owner of the slot was killed', await during(() => killed.signal('SIGKILL'), replaced(killed)))
-    await killed.restart()
-    await healthy()
-
-    const frozen = await cluster.ownerOf(key)
-    told(t, 'the owner of the slot was frozen', await during(() => frozen.signal('SIGSTOP'), replaced(frozen)))
-    frozen.signal('SIGCONT')
-    await healthy()
-
-    const owner = await cluster.ownerOf(key)
-    const others = nodes.filter((node) => node !== owner)
-    told(t, 'another node was killed', await during(() => others[0]!.signal('SIGKILL')))
-    told(t, 'one more was frozen', await during(() => others[1]!.signal('SIGSTOP')))
-    others[1]!.signal('SIGCONT')
-    await others[0]!.restart()
-    await healthy()
-
-    told(t, 'the slot was moved', await during(() => moveSlot(cluster)))
-    told(t, 'the slot was moved, in a second', await during(() => moveSlot(cluster, 1000)))
+    await hold(t, 'the owner of the slot was killed', async () => {
+      const owner = await cluster.ownerOf(key)
+      const figures = await during(() => owner.signal('SIGKILL'), replaced(owner))
+      await owner.restart()
+      await healthy()
+      return figures
+    })
+    await hold(t, 'the owner of the slot was frozen', async () => {
+      const owner = await cluster.ownerOf(key)
+      const figures = await during(() => owner.signal('SIGSTOP'), replaced(owner))
+      owner.signal('SIGCONT')
+      await healthy()
+      return figures
+    })
+    await hold(t, 'another node was killed, then one more frozen', async () => {
+      const owner = await cluster.ownerOf(key)
+      const [killed, frozen] = nodes.filter((node) => node !== owner) as [Node, Node]
+      const one = await during(() => killed.signal('SIGKILL'))
+      const other = await during(() => frozen.signal('SIGSTOP'))
+      frozen.signal('SIGCONT')
+      await killed.restart()
+      await healthy()
+      return worse(one, other)
+    })
+    await hold(t, 'the slot was moved', () => during(() => moveSlot(cluster)))
+    await hold(t, 'the slot was moved, in a second', () => during(() => moveSlot(cluster, 1000)))
     await end()
   })
 })
+
+function worse (one: Figures, other: Figures): Figures {
+  const names = Object.keys(one) as Array<keyof Figures>
+  return Object.fromEntries(names.map((name) => [name, Math.max(one[name], other[name])])) as unknown as Figures
+}
 
 /** As `redis-cli --cluster reshard` does it, to another owner; `slowly` is how long other keys of the slot would take. */
 async function moveSlot (cluster: RedisCluster, slowly = 0): Promise<void> {
