@@ -328,7 +328,7 @@ t.test('whatever leads to Redis is taken, and a given client is neither used nor
   t.same((await client.keys(`*{${namespace}}:documents`)).sort(), [`tenant:{${namespace}}:documents`, `{${namespace}}:documents`].sort())
   await client.unlink(await client.keys(`tenant:{${namespace}}*`))
   for (const [redis, message] of [
-    ['localhost:6379 pa55', /URL such as/], ['http://localhost', /URL such as/], [7, /must be a URL/], [null, /must be a URL/],
+    ['localhost:6379 pa55', /no URL of a Redis/], ['http://localhost', /no URL of a Redis/], [7, /must be a URL/], [null, /must be a URL/],
     [{ nodes: [] }, /"redis\.nodes" must list/], [{ sentinels: [], name: 'a' }, /"redis\.sentinels" must be/], [{ sentinels: [{ port: 1 }] }, /"redis\.name"/],
     [{ one: client, two: client }, /app\.redis\.one \(of one, two\)/]
   ] as Array<[never, RegExp]>) {

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { resolve } from 'node:path'
 import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
+import type { FastifyFlags } from '../facade.js'
 import { buildSidecar } from './app.js'
 import { FailedError } from './failures.js'
 import { logsWritten, outliveReaders } from './output.js'
@@ -14,11 +15,10 @@ export async function serve (settings: Settings, tell: (text: string) => void): 
   if (settings.dev && isEmpty(settings.tokens.admin)) settings.tokens.admin = { dev: [randomBytes(24).toString('base64url')] }
   outliveReaders()
   const app = await buildSidecar(settings)
-  const { status, problem } = app.flags
-  if (settings.store.kind === 'file' && status === 'NOT_READY') { // Redis may come yet; a file does not mend itself
-    await app.close()
+  if (settings.store.kind === 'file' && await isUnreadable(app.flags)) { // Redis may come yet; a file does not mend itself
     const path = resolve(settings.store.path)
-    const why = problem?.message ?? 'it did not answer in time'
+    const why = app.flags.problem?.message ?? 'it did not answer in time'
+    await app.close()
     throw new FailedError(why.includes(path) ? why : `${path} cannot be read: ${why}`)
   }
   const url = await listen(app, settings)
@@ -29,6 +29,14 @@ export async function serve (settings: Settings, tell: (text: string) => void): 
     await logsWritten()
   })
   tell(report(settings, url, app.flags))
+}
+
+/** A slow disk or a large file may take longer than the start waits; it is wrong only once that is said. */
+async function isUnreadable (flags: FastifyFlags): Promise<boolean> {
+  if (flags.status === 'NOT_READY' && flags.problem === null) {
+    await new Promise<void>((resolve) => { for (const event of ['ready', 'problem'] as const) flags.once(event, () => resolve()) })
+  }
+  return flags.status === 'NOT_READY'
 }
 
 async function listen (app: FastifyInstance, { host, port }: Settings): Promise<string> {
