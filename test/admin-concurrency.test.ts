@@ -77,6 +77,43 @@ for (const [name, prepare] of Object.entries(stores)) {
       t.match(flag, { enabled: false, owner: 'x' })
     })
 
+    t.test('four who answer to the same moment advance a rollout once, and without saying from where each by one step', async (t) => {
+      const admins = await startAdmins(t, 4, await prepare(t))
+      await admins[0]!.put('a', { enabled: true, serve: { stages: Array.from({ length: 40 }, (_, i) => ({ percentage: i })) } })
+      for (let from = 0; from < 20; from++) {
+        const outcomes = await Promise.allSettled(admins.map(async (admin) => await admin.advance('a', { from })))
+        t.equal(outcomes.filter(({ status }) => status === 'fulfilled').length, 1)
+        for (const outcome of outcomes) if (outcome.status === 'rejected') t.match(outcome.reason, { code: 'FST_FLAGS_ROLLOUT_CONFLICT', statusCode: 409 })
+      }
+      await Promise.all(admins.map(async (admin) => await admin.advance('a')))
+      t.match((await admins[0]!.history('a', { limit: 1 })).history[0]!.flag, { serve: { state: { stage: 24 } } })
+    })
+
+    t.test('of 1,000 advances that race a kill switch none undoes it', async (t) => {
+      const admins = await startAdmins(t, 4, await prepare(t))
+      const [operator] = admins
+      let refused = 0
+      let undone = 0
+      await Promise.all(Array.from({ length: 10 }, async (_, nth) => {
+        const key = `flag${nth}`
+        for (let round = 0; round < 25; round++) {
+          await operator!.put(key, { enabled: true, serve: { stages: Array.from({ length: 8 }, (_, i) => ({ percentage: (i * 100 + round) / 10 })) } })
+          const wishes = admins.map((admin) => async () => await admin.advance(key))
+          wishes.splice(round % 5, 0, async () => await operator!.disable(key))
+          const outcomes = await Promise.allSettled(wishes.map(async (wish) => await wish()))
+          for (const outcome of outcomes) {
+            if (outcome.status === 'fulfilled') continue
+            refused++
+            if (outcome.reason.code !== 'FST_FLAGS_ROLLOUT_CONFLICT') throw outcome.reason
+          }
+          const { flag } = (await operator!.history(key, { limit: 1 })).history[0]!
+          if (flag!.enabled !== false) undone++
+        }
+      }))
+      t.equal(undone, 0)
+      t.comment(`${1000 - refused} came before the switch, ${refused} were refused after it`)
+    })
+
     t.test('the writer\'s own process serves what it wrote as soon as the promise resolves; a change decides on what is there', async (t) => {
       const [one, two] = await startAdmins(t, 2, await prepare(t))
       for (let i = 0; i < 20; i++) {
