@@ -113,6 +113,38 @@ t.test('an edit between two runs becomes changes by file', async (t) => {
   t.equal((await changesOf(open())).length, 7, 'and only once')
 })
 
+t.test('the hours of stages that were written by hand run, stand still while the flag is off, and go on after a restart', async (t) => {
+  const { file, open, read } = place(t)
+  const write = async (flag: object) => { await writeFile(file, JSON.stringify({ flags: { a: flag } })) }
+  const stages = [{ percentage: 5, hours: 1 }, { percentage: 25 }]
+  const stateOf = async (store: Store) => JSON.parse((await documents(store)).a!).serve.state
+  await write({ enabled: true, serve: { stages } })
+  const store = open()
+  const begun = await stateOf(store)
+  t.match(begun, { stage: 0, since: /^20/ })
+  t.notMatch(await read(), 'since', 'the file stays as it was written')
+  await write({ enabled: true, serve: { stages }, description: 'edited' })
+  t.same(await stateOf(store), begun)
+  await write({ enabled: false, serve: { stages, state: { stage: 1, since: '2020-01-01T00:00:00Z' } } })
+  t.match(await stateOf(store), { ...begun, disabledAt: /^20/ }, 'where it stands is not the file\'s to say')
+  const { length } = await changesOf(store)
+  await store.close()
+
+  const again = open()
+  t.match(await stateOf(again), { ...begun, disabledAt: /^20/ })
+  t.equal((await changesOf(again)).length, length, 'the text without a state is no edit')
+  await write({ enabled: true, serve: { stages } })
+  t.equal((await stateOf(again)).disabledAt, undefined)
+  await write({ enabled: true, serve: { stages: [{ percentage: 50 }] } })
+  t.match(await stateOf(again), { stage: 0, since: /^20/ }, 'other stages begin anew')
+})
+
+t.test('a file that brings the state of a rollout along, and no log, goes on from there', async (t) => {
+  const state = { stage: 1, since: '2026-01-01T00:00:00.000Z' }
+  const { open } = place(t, { 'flags.json': JSON.stringify({ flags: { a: { enabled: true, serve: { stages: [{ percentage: 5 }, { percentage: 25 }], state } } } }) })
+  t.same(JSON.parse((await documents(open())).a!).serve.state, state)
+})
+
 t.test('an edit while it runs wakes the watcher and becomes a change by file, however an editor writes it', async (t) => {
   const { file, open } = place(t, { 'flags.json': '{ "flags": { "a": { "tags": ["1"] } } }' })
   const store = open()

@@ -1,5 +1,5 @@
 import { errors, type ErrorDetail } from '../errors.js'
-import { settleRollouts } from '../evaluation/stages.js'
+import { settleRollouts } from '../model/stages.js'
 import { checkFlag, checkSegment, readFlag, readSegment } from '../model/check.js'
 import type { Flag } from '../model/flag.js'
 import type { Others } from '../model/references.js'

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import { isFlagsError } from '../errors.js'
-import { stageAt } from '../evaluation/stages.js'
+import { stageAt } from '../model/stages.js'
 import type { Flag } from '../model/flag.js'
 import { environmentOf } from '../model/meaning.js'
 import type { Draw } from '../model/serve.js'

@@ -1,6 +1,6 @@
 import { errors } from '../errors.js'
 import { movedTo, paused, resumed, rolledBackTo, type Move } from '../evaluation/moves.js'
-import { beginningsOf, running, stageAt, stageOf } from '../evaluation/stages.js'
+import { beginningsOf, running, stageAt, stageOf } from '../model/stages.js'
 import type { Environment, Flag } from '../model/flag.js'
 import { disabledBy } from '../model/meaning.js'
 import type { Draw, RolloutState, Serve, Stage } from '../model/serve.js'

@@ -1,5 +1,5 @@
 import type { FlagEntry } from '../evaluation/snapshot.js'
-import { beginningsOf, stageOf } from '../evaluation/stages.js'
+import { beginningsOf, stageOf } from '../model/stages.js'
 import type { Environment, Flag } from '../model/flag.js'
 import { drawOf, isSwitchedOn, offVariantOf, variantMeant } from '../model/meaning.js'
 import type { Serve } from '../model/serve.js'

@@ -1,7 +1,7 @@
 import type { Environment, Flag } from '../model/flag.js'
 import { disabledBy } from '../model/meaning.js'
 import type { Draw, Serve, Stage } from '../model/serve.js'
-import { beginningsOf } from './stages.js'
+import { beginningsOf } from '../model/stages.js'
 
 /** A stage that begins by the clock, if nothing is changed until then. */
 export interface Beginning {

@@ -4,7 +4,7 @@ import { firstEntries, lowestEntryOf, reader, textOf } from './attributes.js'
 import { foldFor, hash, isBelow, Split, thresholdOf } from './bucket.js'
 import type { Cause, Outcome, Reason } from './details.js'
 import type { Answer } from './outcomes.js'
-import { beginningsOf, stageOf } from './stages.js'
+import { beginningsOf, stageOf } from '../model/stages.js'
 import type { Subject } from './subject.js'
 
 /** What a serve compiles to: its one answer, or a function that chooses among its answers. */

@@ -3,7 +3,7 @@ import { firstEntries, lowestEntryOf } from './attributes.js'
 import { foldFor, hash, isBelow, percentageOf, Split, thresholdOf, type Purpose } from './bucket.js'
 import type { Outcome } from './details.js'
 import { keyReader, type Place } from './draw.js'
-import { beginningsOf, stageOf } from './stages.js'
+import { beginningsOf, stageOf } from '../model/stages.js'
 import type { Subject } from './subject.js'
 
 /** How a serve came to its variant. Buckets and thresholds are percentages: in when the bucket is below the threshold. */

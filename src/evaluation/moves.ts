@@ -1,5 +1,5 @@
 import type { RolloutState, Stage } from '../model/serve.js'
-import { begin, caughtUp, goOn, textOf } from './stages.js'
+import { begin, caughtUp, goOn, textOf } from '../model/stages.js'
 
 /** What a person does to a rollout, beside what its clock does. */
 export const moves = ['advance', 'rollback', 'pause', 'resume'] as const

@@ -6,6 +6,7 @@ import { parseJson, type JsonValue } from '../model/json.js'
 import type { Contents, LogEntry } from './contents.js'
 import { assertValid } from './file-check.js'
 import { isMissing, look, removeStrays, replaceFile } from './file-disk.js'
+import { settled } from './file-edit.js'
 import type { LogFile } from './file-log.js'
 import { FlagsText } from './file-text.js'
 import type { Kind } from './store.js'
@@ -142,7 +143,10 @@ export class FlagsFile {
       if (written === this.#text.get(kind, key)) continue
       const document = canonical(written)
       const known = this.#contents.documents.get(`${kind}:${key}`)
-      if (known === undefined || canonical(known.document) !== document) change(kind, key, document)
+      const before = known && canonical(known.document)
+      if (before === document) continue
+      const edited = kind === 'flag' ? settled(document, before, time) : document
+      if (edited !== before) change(kind, key, edited)
     }
     for (const [name, { kind, key }] of this.#contents.documents) if (!found.has(name)) change(kind, key, null)
     return entries

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { Environment, Flag, Rule } from '../model/flag.js'
-import { disabledBy, environmentOf } from '../model/meaning.js'
-import type { RolloutState, Serve, Stage } from '../model/serve.js'
+import type { Environment, Flag, Rule } from './flag.js'
+import { disabledBy, environmentOf } from './meaning.js'
+import type { RolloutState, Serve, Stage } from './serve.js'
 
 const hour = 3_600_000
 
