@@ -8,6 +8,7 @@ export type { FastifyFlags } from './facade.js'
 export type { Flags } from './flags.js'
 export type { FlagTypes } from './flag-types.js'
 export type { ChangeEvent, Status } from './replica.js'
+export type { Beginning as StageEvent } from './evaluation/boundaries.js'
 
 // Changing things
 export { adminRoutes, type AdminOptions } from './routes/admin.js'

@@ -38,7 +38,10 @@ export interface ReplicaEvents {
   ready: []
   stale: []
   problem: [FlagsError]
-  /** A stage has begun by the clock. */
+  /**
+   * A stage has begun by the clock: told once in every process, whichever environment it is of, and late rather than never when
+   * the store was silent. What a person moves is a `change`, and so is what had begun before this process knew of it.
+   */
   stage: [Beginning]
 }
 

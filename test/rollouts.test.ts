@@ -1,11 +1,15 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
+import Fastify from 'fastify'
 import t from 'tap'
 import { moveRollout, rolloutOf } from '../src/admin/rollouts.js'
 import { moves } from '../src/evaluation/moves.js'
 import { settleRollouts, stageAt } from '../src/model/stages.js'
+import flags, { type StageEvent } from '../src/index.js'
 import type { Flag } from '../src/model/flag.js'
 import type { Draw, RolloutState, Stage } from '../src/model/serve.js'
 import { bob, startAdmin, viewer } from './helpers/admin.js'
+import { logs } from './helpers/logs.js'
 
 const hour = 3_600_000
 const start = Date.parse('2026-01-01T00:00:00Z')
@@ -196,6 +200,50 @@ t.test('where a rollout stands is told with its groups so far and when the next 
   const stateless: Flag = { enabled: true, serve: { stages: hourly } }
   t.match(rolloutOf('a', stateless, {}, start), { stage: 0, since: null, status: 'waiting' })
   t.match(moveRollout('a', stateless, 'advance', {}, start).serve, { state: { stage: 1, since: at(0) } })
+})
+
+t.test('a rollout climbs by itself, tells of each stage once, and stands where it is paused, disabled or edited', async (t) => {
+  const { stream, lines } = logs()
+  const app = Fastify({ logger: { stream } })
+  t.teardown(() => app.close())
+  await app.register(flags, { store: 'memory' })
+  const { admin } = app.flags
+  const begun: StageEvent[] = []
+  app.flags.on('stage', (event) => { begun.push(event) })
+  const told = (key: string) => begun.filter(({ flag }) => flag === key).map(({ stage }) => stage)
+  const seconds = (seconds: number) => seconds / 3600
+  const stages = [{ percentage: 0, hours: seconds(1) }, { percentage: 25, hours: seconds(0.3) }, { percentage: 50, hours: seconds(0.3) }, { percentage: 100 }]
+  const until = async (holds: () => boolean | Promise<boolean>) => {
+    for (const end = Date.now() + 20_000; !await holds();) {
+      if (Date.now() > end) throw new Error('it did not come')
+      await sleep(10)
+    }
+  }
+  const ends = async (key: string) => await until(() => told(key).at(-1) === 3)
+
+  await admin.put('alone', { enabled: true, serve: { stages } })
+  await admin.put('by-environment', { environments: { production: { enabled: true, serve: 'off', rules: [{ name: 'all', when: { not: { attribute: 'x', operator: 'exists' } }, serve: { stages } }] } } })
+  await ends('alone')
+  t.equal(app.flags.for('u').isEnabled('alone'), true)
+  t.same(told('alone'), [1, 2, 3])
+  await ends('by-environment')
+  t.equal(app.flags.for('u').isEnabled('by-environment'), true)
+  t.match(begun.find(({ flag, stage }) => flag === 'by-environment' && stage === 2), { environment: 'production', rule: 'all', percentage: 50, at: Number })
+  t.equal(lines().filter(({ msg }) => msg === 'fastify-flags: stage 3 of by-environment, production, rule all has begun: 100 %').length, 1)
+  t.match(await admin.rollout('alone'), { status: 'complete', stage: 3, moved: { action: 'begin' } })
+
+  await Promise.all(([['pause', 'resume'], ['disable', 'enable']] as const).map(async ([stop, goOn]) => {
+    await admin.put(stop, { enabled: true, serve: { stages } })
+    await admin[stop](stop)
+    const { stage } = await admin.rollout(stop)
+    await sleep(1200)
+    await admin.patch(stop, { owner: 'edited' })
+    t.equal((await admin.rollout(stop)).stage, stage, `stands while it is ${stop}d`)
+    await admin[goOn](stop)
+    await admin.patch(stop, { owner: 'edited again' })
+    await ends(stop)
+    t.same(told(stop), [1, 2, 3].slice(stage), 'each once and in order')
+  }))
 })
 
 t.test('over HTTP a rollout is looked at and moved, and who moved it last is told', async (t) => {

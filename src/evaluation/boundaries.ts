@@ -12,6 +12,8 @@ export interface Beginning {
   readonly rule: string | undefined
   /** 0-based. */
   readonly stage: number
+  /** How many are in from then on, 0 to 100. */
+  readonly percentage: number
   /** Epoch milliseconds of the store's clock. */
   readonly at: number
 }
@@ -37,7 +39,7 @@ function beginningsIn (flag: string, document: Flag, { serve, rules = [] }: Envi
   const serves = [{ serve, rule: undefined }, ...rules.map(({ serve, name }, index) => ({ serve, rule: name ?? String(index) }))]
   return serves.flatMap(({ serve, rule }) => {
     if (!isStaged(serve)) return []
-    return beginningsOf(serve.stages, serve.state).map((at, stage) => ({ flag, environment, rule, stage, at })).filter(({ at }) => Number.isFinite(at))
+    return beginningsOf(serve.stages, serve.state).map((at, stage) => ({ flag, environment, rule, stage, percentage: serve.stages[stage]!.percentage, at })).filter(({ at }) => Number.isFinite(at))
   })
 }
 

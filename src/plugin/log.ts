@@ -25,6 +25,10 @@ export function keepLog (log: FastifyBaseLogger, replica: Replica, settings: Set
   replica.on('ready', () => {
     log.info({ revision: replica.revision }, 'fastify-flags: in sync with the store')
   })
+  replica.on('stage', ({ flag, environment, rule, stage, percentage }) => {
+    const place = [flag, environment, rule === undefined ? undefined : `rule ${rule}`].filter((part) => part !== undefined).join(', ')
+    log.info({ flag, environment, rule, stage, percentage }, `fastify-flags: stage ${stage} of ${place} has begun: ${percentage} %`)
+  })
   replica.once('ready', () => {
     const doubt = doubtOfEnvironment(replica.snapshot, environment)
     if (doubt !== undefined) log.warn({ environment }, `fastify-flags: ${doubt}`)
