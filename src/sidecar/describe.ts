@@ -1,4 +1,4 @@
-import { stageAt } from '../evaluation/stages.js'
+import { stageAt } from '../model/stages.js'
 import type { Environment, Flag } from '../model/flag.js'
 import { drawOf, isBoolean, isSwitchedOn, offVariantOf } from '../model/meaning.js'
 
