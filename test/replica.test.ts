@@ -218,7 +218,7 @@ t.test('a stage that begins by the clock is told of when it has begun', async (t
   write(memory, 'a', JSON.stringify({ enabled: true, serve: { stages: [{ percentage: 0 }, { percentage: 100, at: new Date(at).toISOString() }] } }))
   await replica.start()
   const [begun] = await once(replica, 'stage')
-  t.same(begun, { flag: 'a', environment: undefined, rule: undefined, stage: 1, at })
+  t.same(begun, { flag: 'a', environment: undefined, rule: undefined, stage: 1, percentage: 100, at })
   t.ok(replica.now() >= at)
 })
 
