@@ -349,14 +349,16 @@ t.test('GET /admin/flags/:key/experiment tells what was counted, for days and en
   const today = new Date().toISOString().slice(0, 10)
   const report = await get('pricing/experiment')
   t.match(report, { status: 200, key: 'pricing', environment: 'production', control: 'control', since: /^\d{4}-.*Z$/, shares: { compact: 0.5, control: 0.5 }, process: { waiting: 0, dropped: 0 }, days: [{ variants: { [variant]: { units: 1 } } }] })
-  t.strictSame(report.variants[variant], { units: 1, exposures: 1, switched: 0, goals: { purchase: { conversions: 1, sum: 3, squares: 9 } } })
+  t.match(report.variants[variant], { units: 1, exposures: 1, switched: 0, goals: { purchase: { conversions: 1, sum: 3, squares: 9, rate: 1, mean: 3 } } })
+  t.match(report, { effect: 0.1, warnings: [], sampleRatio: { isSuspect: false, expected: { compact: 0.5, control: 0.5 } }, variants: { compact: { goals: { purchase: { against: { rate: { pValue: null } } } } } } })
+  t.match(await get('pricing/experiment?effect=-.5'), { effect: -0.5 })
   t.match(await get(`pricing/experiment?from=${today}`), { from: today, variants: { [variant]: { units: 1 } } })
   t.match(await get('pricing/experiment?to=2020-01-01'), { to: '2020-01-01', variants: { [variant]: { units: 0 } } })
   t.match(await get('staged/environments/staging/experiment'), { environment: 'staging', control: 'off', variants: { on: {}, off: {} } })
   t.match(await get('staged/experiment'), { status: 404, code: 'FST_FLAGS_EXPERIMENT_NOT_FOUND', message: /environment production/ })
   t.match(await get('plain/experiment'), { status: 404, code: 'FST_FLAGS_EXPERIMENT_NOT_FOUND' })
   t.match(await get('nope/experiment'), { status: 404, code: 'FST_FLAGS_FLAG_NOT_FOUND' })
-  for (const query of ['from=yesterday', 'from=2026-02-30', 'to=2026-11-20T00:00:00Z', 'from=2026-11-21&to=2026-11-20', 'days=3']) t.match(await get(`pricing/experiment?${query}`), { status: 400, code: 'FST_FLAGS_INVALID_REQUEST' }, query)
+  for (const query of ['from=yesterday', 'from=2026-02-30', 'to=2026-11-20T00:00:00Z', 'from=2026-11-21&to=2026-11-20', 'days=3', 'effect=0', 'effect=-1', 'effect=5%', 'effect=', 'effect=101']) t.match(await get(`pricing/experiment?${query}`), { status: 400, code: 'FST_FLAGS_INVALID_REQUEST' }, query)
 })
 
 t.test('a flag that is changed keeps its counts, another iteration begins anew', async (t) => {

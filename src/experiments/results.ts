@@ -1,13 +1,10 @@
 import type { Counts, DayCounts, GoalCounts } from './counts.js'
 import { compareMeans, compareRates, rateInterval, sampleRatio, unitsForMean, unitsForRate, type Amounts, type Comparison, type Interval } from './statistics.js'
 
-export interface GoalResults {
-  conversions: number
+export interface GoalResults extends GoalCounts {
   /** The part of the units that reached the goal, and where it is in truth, 95 times in 100. Null without units. */
   rate: number | null
   rateInterval: Interval | null
-  /** Of all values. */
-  sum: number
   /** The value a unit, that of those who did not reach the goal being 0. */
   mean: number | null
   /** What is not there for the control: how the rate and, where there are values, the mean compare with the control's. */
@@ -38,11 +35,15 @@ export interface Results {
   warnings: string[]
   variants: Record<string, VariantResults>
   days: Array<{ day: string, variants: Record<string, DayCounts> }>
+  shares: Counts['shares']
   ignored: Counts['ignored']
 }
 
 /** So unlikely sizes are no chance any more: Fabijan et al., "Diagnosing sample ratio mismatch in online controlled experiments", KDD 2019. */
 const suspectBelow = 0.001
+
+/** The lift that is looked for unless another is chosen. */
+export const usualEffect = 0.1
 
 const never: GoalCounts = { conversions: 0, sum: 0, squares: 0 }
 
@@ -50,7 +51,7 @@ const never: GoalCounts = { conversions: 0, sum: 0, squares: 0 }
  * What counts say. Each comparison stands for itself: of 20 that mean nothing one will have a p-value below 5 %.
  * `effect` is the lift, of whatever goal, that one wants to be able to find.
  */
-export function resultsOf (counts: Counts, control: string, effect = 0.1): Results {
+export function resultsOf (counts: Counts, control: string, effect = usualEffect): Results {
   const names = Object.keys(counts.variants).sort((a, b) => a === control ? -1 : b === control ? 1 : a < b ? -1 : 1)
   const goals = [...new Set(names.flatMap((name) => Object.keys(counts.variants[name]!.goals)))].sort()
   const ratio = sampleRatioOf(counts, names)
@@ -65,9 +66,10 @@ export function resultsOf (counts: Counts, control: string, effect = 0.1): Resul
       const own = { units, conversions, sum, squares }
       const result = {
         conversions,
+        sum,
+        squares,
         rate: units === 0 ? null : conversions / units,
         rateInterval: rateInterval(own),
-        sum,
         mean: units === 0 ? null : sum / units
       }
       if (name === control || counts.variants[control] === undefined) return [goal, result]
@@ -85,6 +87,7 @@ export function resultsOf (counts: Counts, control: string, effect = 0.1): Resul
     warnings: ratio?.isSuspect === true ? [mismatch(counts, ratio)] : [],
     variants: Object.fromEntries(variants),
     days: counts.days,
+    shares: counts.shares,
     ignored: counts.ignored
   }
 }

@@ -12,7 +12,7 @@ import { authorization, type AuthorizationOptions } from './authorization.js'
 import { operations } from './openapi/experiments.js'
 import { readEntityTags, readVersion } from './preconditions.js'
 import { readBoolean, readDuration, readInteger, readQuery } from './query.js'
-import { readExperiment, readRange } from './experiment.js'
+import { readExperiment, readExperimentQuery } from './experiment.js'
 import { openScope } from './scope.js'
 
 export interface AdminOptions extends AuthorizationOptions {
@@ -87,7 +87,7 @@ export const adminRoutes: FastifyPluginAsync<AdminOptions> = async (app, { prefi
     })
     scope.get<Of>(`${at}/experiment`, readQueried, async (request) => {
       const { key, environment = app.flags.environment } = request.params
-      return await readExperiment(app.flags, key, environment, readRange(request))
+      return await readExperiment(app.flags, key, environment, readExperimentQuery(request))
     })
     scope.get<Of>(`${at}/rollout`, readQueried, async (request) => {
       const { key, environment } = request.params

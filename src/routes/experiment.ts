@@ -1,36 +1,38 @@
 import type { FastifyRequest } from 'fastify'
 import { errors } from '../errors.js'
-import type { Counts } from '../experiments/counts.js'
 import { isDay, type Range } from '../experiments/ledger.js'
+import { resultsOf, usualEffect, type Results } from '../experiments/results.js'
 import type { FastifyFlags } from '../facade.js'
 import { experimentOf } from '../model/experiment.js'
 import { readQuery } from './query.js'
 
-/** What an experiment has counted, as it is answered. `since` is an ISO time; `lost` are events that this process had no room for. */
-export interface ExperimentReport extends Range, Omit<Counts, 'since'> {
+/** What an experiment has counted, and what that says. */
+export interface ExperimentReport extends Range, Results {
   key: string
   environment: string
-  control: string
-  since: string | null
   /** Of this process: events on their way, and those it had no room for. */
   process: { waiting: number, dropped: number }
 }
 
 /** Throws FLAG_NOT_FOUND, or EXPERIMENT_NOT_FOUND; rejects with the ledger's error when that cannot be read. */
-export async function readExperiment ({ admin, experiments }: FastifyFlags, key: string, environment: string, range: Range): Promise<ExperimentReport> {
+export async function readExperiment ({ admin, experiments }: FastifyFlags, key: string, environment: string, { range, effect }: ExperimentQuery): Promise<ExperimentReport> {
   const experiment = experimentOf(key, admin.get(key), environment)
   if (experiment === undefined) throw new errors.EXPERIMENT_NOT_FOUND(key, environment)
-  const { since, ...counts } = await experiments.counts(experiment, range)
+  const results = resultsOf(await experiments.counts(experiment, range), experiment.control, effect)
   const { waiting, dropped } = experiments
-  return { key, environment, ...range, control: experiment.control, since: since === null ? null : new Date(since).toISOString(), ...counts, process: { waiting, dropped } }
+  return { key, environment, ...range, ...results, process: { waiting, dropped } }
 }
 
-/** `from` and `to` of a query: UTC days, both included. */
-export function readRange (request: FastifyRequest): Range {
-  const { from, to } = readQuery(request, ['from', 'to'])
+export interface ExperimentQuery { range: Range, effect: number }
+
+/** `from` and `to`, UTC days, both included; and `effect`, the lift that one wants to be able to find. */
+export function readExperimentQuery (request: FastifyRequest): ExperimentQuery {
+  const { from, to, effect = String(usualEffect) } = readQuery(request, ['from', 'to', 'effect'])
   for (const [name, day] of Object.entries({ from, to })) {
     if (day !== undefined && !isDay(day)) throw new errors.INVALID_REQUEST(`${name} must be a day such as 2026-11-20, in UTC`)
   }
   if (from !== undefined && to !== undefined && from > to) throw new errors.INVALID_REQUEST('from must not be later than to')
-  return { ...(from !== undefined && { from }), ...(to !== undefined && { to }) }
+  const lift = /^-?\d*\.?\d+$/.test(effect) ? Number(effect) : NaN
+  if (!(lift > -1 && lift <= 100) || lift === 0) throw new errors.INVALID_REQUEST('effect must be the lift to be found as a number, such as 0.05 for 5 % more or -0.05 for 5 % less than the control')
+  return { range: { ...(from !== undefined && { from }), ...(to !== undefined && { to }) }, effect: lift }
 }
