@@ -151,6 +151,26 @@ t.test('a context that throws does not reach the caller', async (t) => {
   t.match(ask('f', subject).details, { reason: 'ERROR', errorCode: 'GENERAL', errorMessage: 'no session' })
 })
 
+t.test('environments that a flag treats alike cost no compilation each, and are each told as itself', async (t) => {
+  let reads = 0
+  const target = { get users () { reads++; return ['u'] } }
+  const common: Flag = { enabled: true, targets: [target], rules: [{ name: 'eu', when: eu, serve: { percentage: 50 } }], serve: 'off' }
+  const split: Flag = { environments: { production: { enabled: true, targets: [target], serve: 'off' } } }
+  const snapshot = snapshotOf({ flags: { common, split } })
+  const contexts: EvaluationContext[] = [{ targetingKey: 'u' }, { targetingKey: 'v' }, ...Array.from({ length: 8 }, (_, i) => ({ targetingKey: `w${i}`, region: 'eu' })), { region: 'eu' }]
+  const answers = (key: string, environment: string) => contexts.map((context) => ask(key, subjectOf(snapshot, context, { environment })))
+  const told = (key: string, environment: string) => answers(key, environment).map(({ enabled, details: { flagMetadata: { environment: _, ...metadata }, ...details } }) => ({ enabled, details, metadata }))
+  const [first] = [told('common', 'production'), told('split', 'production'), told('split', 'staging')]
+  const compiled = reads
+  for (let i = 0; i < 100; i++) {
+    t.same(told('common', `made-up-${i}`), first)
+    for (const { details } of [...answers('common', `made-up-${i}`), ...answers('split', `made-up-${i}`)]) if (details.flagMetadata.environment !== `made-up-${i}`) t.fail('told of another environment')
+  }
+  t.equal(reads, compiled)
+  t.equal(answers('common', 'made-up-99')[0], answers('common', 'made-up-99')[0], 'each answer is made once')
+  t.equal(answers('common', 'production')[0]!.details.flagMetadata.environment, 'production')
+})
+
 t.test('a flag compiled for many environments answers each as itself', async (t) => {
   const snapshot = snapshotOf({ flags: { f: { environments: { e7: { enabled: true } } } } })
   for (let round = 0; round < 3; round++) {

@@ -3,6 +3,7 @@ import type { Flag } from '../model/flag.js'
 import type { JsonValue } from '../model/json.js'
 import { offVariantOf, variantsOf } from '../model/meaning.js'
 import type { Cause, Outcome, Reason } from './details.js'
+import type { Served } from './draw.js'
 import type { Provenance } from './snapshot.js'
 import { Trial } from './trial.js'
 
@@ -40,6 +41,23 @@ export function onTrial (answer: Answer, experiment: Experiment, isSplit: boolea
     if (variant === undefined || reason !== 'SPLIT' || (isSplit && cause !== 'split')) return outcome
     return Object.freeze({ ...outcome, trial: new Trial(experiment, variant, unitOf) })
   }
+}
+
+/** The same answers as of another environment; each is made once, when it is first given. */
+export function retold (served: Served, environment: string): Served {
+  const told = new Map<Outcome, Outcome>()
+  const tell = (outcome: Outcome) => {
+    let other = told.get(outcome)
+    if (other === undefined) told.set(outcome, other = inEnvironment(outcome, environment))
+    return other
+  }
+  return typeof served === 'function' ? (subject) => tell(served(subject)) : tell(served)
+}
+
+function inEnvironment (outcome: Outcome, environment: string): Outcome {
+  const { details } = outcome
+  if (details.flagMetadata.environment === undefined || details.flagMetadata.environment === environment) return outcome
+  return Object.freeze({ ...outcome, details: Object.freeze({ ...details, flagMetadata: Object.freeze({ ...details.flagMetadata, environment }) }) })
 }
 
 /** The answer of a flag that cannot be evaluated: whoever asks is given their own default. */

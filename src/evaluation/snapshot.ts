@@ -8,7 +8,7 @@ import { compileWhen, type CompiledWhen, type Segments } from './conditions.js'
 import type { Outcome } from './details.js'
 import { give, type Served } from './draw.js'
 import { begin, isWithin, TooMuch } from './effort.js'
-import { failureOf } from './outcomes.js'
+import { failureOf, retold } from './outcomes.js'
 import { outlineOf, type Outline } from './outline.js'
 import { PersistentMap } from './persistent-map.js'
 import type { Subject } from './subject.js'
@@ -51,6 +51,8 @@ export class FlagEntry extends Entry<Flag> {
   #environment: string | undefined
   #served: Served | undefined
   #others: Map<string, Served> | undefined
+  /** What is served in all environments that the flag treats alike. */
+  #common: Served | undefined
 
   constructor (key: string, document: Flag, provenance: Provenance, text?: string) {
     super(key, document, provenance, text)
@@ -77,11 +79,18 @@ export class FlagEntry extends Entry<Flag> {
     let served = others.get(environment)
     if (served === undefined) {
       if (others.size === mostEnvironments) others.clear()
-      served = this.#compile(environment)
+      if (this.#tells(environment)) served = this.#compile(environment)
+      else served = this.#common === undefined ? this.#common = this.#compile(environment) : retold(this.#common, environment)
       others.set(environment, served)
     }
     this.#environment = environment
     return (this.#served = served)
+  }
+
+  /** Whether the environment makes a difference. Names that callers made up do not: they must not cost a compilation each. */
+  #tells (environment: string): boolean {
+    const { environments, experiment } = this.document
+    return environments === undefined ? experiment !== undefined : Object.hasOwn(environments, environment)
   }
 
   #compile (environment: string): Served {
