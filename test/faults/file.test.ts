@@ -5,6 +5,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
+import { SnapshotFile } from '../../src/replica/snapshot-file.js'
 import { FileStore } from '../../src/store/file.js'
 import type { Store } from '../../src/store/store.js'
 import { compileProgram } from '../helpers/compiled.js'
@@ -20,12 +21,13 @@ function flagsIn (source: string): Array<[string, string]> {
   return Object.entries(JSON.parse(source).flags).map(([key, value]): [string, string] => [key, JSON.stringify(value)]).sort()
 }
 
-t.test('row 12: kill -9 in the middle of 200 file-store writes leaves old or new, never damaged, never empty; log and file agree', async (t) => {
+t.test('row 12: kill -9 in the middle of 200 file-store and 200 snapshot-file writes leaves old or new, never damaged, never empty; log and file agree', async (t) => {
   const folder = makeFolder(t)
-  const program = await compileProgram(join(folder, 'compiled'), 'file-writer.ts')
+  const program = await compileProgram(join(folder, 'compiled'), 'file-writer.ts', 'reading.ts')
   const wrong: unknown[] = []
   let strays = 0
   let interrupted = 0
+  let interruptedSnapshots = 0
 
   async function inspect (place: string, told: string[] | undefined) {
     const file = join(place, 'flags.json')
@@ -42,29 +44,44 @@ t.test('row 12: kill -9 in the middle of 200 file-store writes leaves old or new
       agree: JSON.stringify(flagsIn(await readFile(file, 'utf8'))) === JSON.stringify(await documents(store))
     }
     await store.close()
-    const names = (await readdir(place)).sort().join()
-    if (names !== 'flags.json,flags.json.log' || !Object.values(found).every(Boolean)) wrong.push({ place, names, ...found })
+    if (!Object.values(found).every(Boolean)) wrong.push({ place, ...found })
     interrupted++
   }
 
-  // Each process writes to five stores at once, so that its end interrupts five writes.
-  await Promise.all([0, 1, 2, 3].map(async (lane) => {
-    const places = await Promise.all([0, 1, 2, 3, 4].map(async (i) => await mkdir(join(folder, `${lane}-${i}`), { recursive: true }) as string))
+  async function inspectSnapshot (place: string, told: string[] | undefined) {
+    const { position, snapshot } = (await new SnapshotFile(join(place, 'snapshot'), 'flags').read())!.known
+    const revision = position!.revision
+    const whole = snapshot.flag('flag')?.document.description === String(revision - 1)
+    if (!whole || revision < Number(told?.[0]) || revision > Number(told?.[0]) + 1) wrong.push({ place, told, revision, whole })
+    interruptedSnapshots++
+  }
+
+  // Each process writes to ten stores and ten snapshot files at once, so that its end interrupts twenty writes.
+  await Promise.all([0, 1].map(async (lane) => {
+    const places = await Promise.all(Array.from({ length: 10 }, async (_, i) => await mkdir(join(folder, `${lane}-${i}`), { recursive: true }) as string))
     for (let round = 0; round < 10; round++) {
-      const child = spawn(process.execPath, [program, ...places.map((place) => join(place, 'flags.json'))], { stdio: ['ignore', 'pipe', 'inherit'] })
+      const child = spawn(process.execPath, [program, ...places], { stdio: ['ignore', 'pipe', 'inherit'] })
       t.teardown(() => child.kill('SIGKILL'))
       let said = ''
       child.stdout.on('data', (data) => { said += String(data) })
-      while (new Set(said.match(/\d$/gm)).size < 5) await once(child.stdout, 'data')
+      const closed = once(child, 'close')
+      const ended = closed.then(() => { throw new Error('the writer ended by itself') })
+      ended.catch(() => {}) // it is told while somebody waits
+      while (new Set(said.match(/\d+\n/g)).size < 20) await Promise.race([once(child.stdout, 'data'), ended])
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 25))
       child.kill('SIGKILL')
-      await once(child, 'close')
+      await closed
       const told = said.slice(0, said.lastIndexOf('\n')).split('\n').map((line) => line.split(' '))
-      await Promise.all(places.map((place, i) => inspect(place, told.findLast(([,,, of]) => of === String(i)))))
+      const last = (place: number) => told.findLast(([,,, of]) => of === String(place))
+      await Promise.all(places.flatMap((place, i) => [inspect(place, last(i)), inspectSnapshot(place, last(10 + i)).catch((error) => wrong.push(error))]))
+      for (const place of places) {
+        const names = (await readdir(place)).sort().join()
+        if (names !== 'flags.json,flags.json.log,snapshot') wrong.push({ place, names })
+      }
     }
   }))
   t.same(wrong, [])
-  t.equal(interrupted, 200)
+  t.strictSame([interrupted, interruptedSnapshots], [200, 200])
   t.comment(`${strays} of ${interrupted} interrupted writes left a temporary file, which the next start removed`)
 })
 
