@@ -26,7 +26,7 @@ const reloadWithin = 500
 /** Milliseconds that a first call waits for the first connection. */
 const openingWithin = 2000
 /** Milliseconds after which a write is answered, by then with what is known of its outcome. */
-const outcomeWithin = 1800
+const outcomeWithin = 1700
 
 /**
  * Milliseconds since the primary's last answer for which a replica's counts in its place: enough for a failover, and not so

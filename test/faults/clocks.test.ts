@@ -34,13 +34,13 @@ t.test('row 14: clocks that differ by minutes change neither versions nor order;
   }
   const answers = async (key: string) => await Promise.all(processes.map(async (process) => (await process.ask('isOn', { key })).on as boolean))
 
-  for (const by of [0, 2]) {
+  await Promise.all([0, 2].map(async (by) => {
     const due = await staged(by, `staged-by-${by}`, 3)
     const early = await answers(`staged-by-${by}`)
     if (await now() < due) t.same(early, [false, false, false], 'not before its time')
     await until(async () => await now() >= due + 500)
     t.same(await answers(`staged-by-${by}`), [true, true, true], 'all climb when Redis\'s clock says so')
-  }
+  }))
 
   await staged(2, 'unreachable', 4)
   await pause(300)
