@@ -67,7 +67,7 @@ const checks: { [Name in keyof Required<FlagsOptions>]: { must: string, check: (
   snapshotFile: { must: 'the path of a file, such as "flags.snapshot"', check: (value) => typeof value === 'string' && value !== '' },
   staleAfter: { must: 'a number of milliseconds, more than 0', check: (value) => typeof value === 'number' && value > 0 && Number.isFinite(value) },
   admin: { must: 'an object such as { tokens: { alice: process.env.ALICE_TOKEN } }', check: (value) => checkRoutes(value, 'admin', ['prefix', 'tokens', 'readTokens', 'authorize', 'openapi']) },
-  evaluation: { must: 'an object such as { prefix: "/feature", tokens: { backend: process.env.TOKEN } }', check: (value) => checkRoutes(value, 'evaluation', ['prefix', 'tokens', 'browserTokens', 'identity', 'publicUrl', 'cors', 'maxStreams']) }
+  evaluation: { must: 'an object such as { prefix: "/feature", tokens: { backend: process.env.TOKEN } }', check: (value) => checkRoutes(value, 'evaluation', ['prefix', 'tokens', 'browserTokens', 'identity', 'publicUrl', 'cors', 'maxStreams', 'openapi']) }
 }
 
 /** The one check. Throws an INVALID_OPTION that says what was given and what is allowed, and never shows what may be a secret. */

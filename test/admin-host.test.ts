@@ -61,14 +61,15 @@ t.test('the routes stand in the host\'s OpenAPI only if asked', async (t) => {
     const app = Fastify()
     t.teardown(() => app.close())
     await app.register(swagger, { openapi: { info: { title: 'x', version: '1' } } })
-    await app.register(flags)
+    await app.register(flags, { store: 'memory', evaluation: { prefix: '/feature', openapi } })
     await app.register(adminRoutes, { prefix: '/admin', tokens: { alice }, openapi })
     app.get('/own', { schema: { description: 'x' } }, async () => 'x')
     await app.ready()
-    const { paths } = app.swagger() as { paths: object }
+    const { paths } = app.swagger() as { paths: Record<string, { get?: object }> }
     t.ok('/own' in paths)
     t.equal('/admin/flags/{key}' in paths, openapi === true)
-    t.equal(Object.keys(paths).some((path) => path.startsWith('/admin')), openapi === true)
+    for (const prefix of ['/admin/', '/feature/flags', '/feature/ofrep/']) t.equal(Object.keys(paths).some((path) => path.startsWith(prefix)), openapi === true, prefix)
+    if (openapi) t.match(paths['/feature/flags']?.get, { summary: 'Evaluate all flags', tags: ['Evaluation'] })
     t.notOk(Object.keys(paths).some((path) => path.includes('*')))
   }
 })

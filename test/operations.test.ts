@@ -99,6 +99,18 @@ t.test('metrics tell revision, age, flags, status, problems, requests by pattern
   t.ok(samples.get('process_cpu_seconds_total')! > 0 && samples.get('process_resident_memory_bytes')! > 0)
 })
 
+t.test('open event streams are counted, and are no slow requests', async (t) => {
+  const app = await build(t)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
+  socket.write('GET /ofrep/v1/events HTTP/1.1\r\nHost: x\r\n\r\n')
+  await once(socket, 'data')
+  t.equal((await metrics(app)).get('fastify_flags_event_streams'), 1)
+  socket.destroy()
+  for (let left = 1; left > 0;) left = (await metrics(app)).get('fastify_flags_event_streams')!
+  t.notOk([...(await metrics(app)).keys()].some((name) => name.includes('/ofrep/v1/events')))
+})
+
 t.test('with the store away metrics say so', async (t) => {
   const app = await build(t, '--redis redis://127.0.0.1:1')
   const samples = await metrics(app)

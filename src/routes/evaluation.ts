@@ -14,17 +14,19 @@ export interface EvaluationOptions extends AccessOptions {
   prefix?: string
   /** Whose pages may ask: a list of origins such as `https://shop.example`, or true for all. */
   cors?: Cors
+  /** Shows the routes in the app's OpenAPI. */
+  openapi?: boolean
 }
 
 const bodyLimit = 64 * 1024
 interface KeyRoute { Params: { key: string } }
 
 /** Evaluation for people, and for stacks without an OpenFeature SDK. An encapsulated plugin; it needs the flags plugin around it. */
-export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (app, { prefix, cors, ...who }) => {
+export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (app, { prefix, cors, openapi, ...who }) => {
   if (!app.hasDecorator('flags')) throw new errors.INVALID_OPTION('evaluationRoutes needs fastify-flags in the same scope, before it: await app.register(flags)')
   const access = openAccess(app, who)
   const { admit, subjectOf, sees } = access
-  const scope = openScope(app, { prefix, keyed: ['/flags'], bodyLimit, operations: evaluationOperations })
+  const scope = openScope(app, { prefix, keyed: ['/flags'], bodyLimit, visible: openapi, operations: evaluationOperations })
   allowOrigins(app, cors, ['/flags', '/flags/:key/evaluate', '/flags/events'])
   const note = noteEvaluations(app)
 

@@ -6,7 +6,8 @@ import { countAttempts } from './attempts.js'
 import { EvaluationCounts } from './metrics/evaluation-counts.js'
 import { RequestTimes } from './metrics/request-times.js'
 import { metricText } from './metrics/text.js'
-import { countEvaluations } from './noting.js'
+import { listenToRoutes } from './noting.js'
+import { isStream } from './ofrep-streams.js'
 import { serverOperations } from './openapi/server.js'
 import { openScope } from './scope.js'
 import { readTokens, type EvaluationTokens } from './tokens.js'
@@ -21,7 +22,7 @@ export interface MetricsOptions {
 export function timeRequests (app: FastifyInstance): RequestTimes {
   const times = new RequestTimes()
   app.addHook('onResponse', (request, reply, done) => {
-    times.observe(request.method, request.routeOptions.url ?? '', reply.statusCode, reply.elapsedTime)
+    if (!isStream(reply)) times.observe(request.method, request.routeOptions.url ?? '', reply.statusCode, reply.elapsedTime)
     done()
   })
   return times
@@ -34,7 +35,8 @@ export function timeRequests (app: FastifyInstance): RequestTimes {
 export async function addMetrics (app: FastifyInstance, { times, tokens }: MetricsOptions): Promise<void> {
   const { flags } = app
   const counts = new EvaluationCounts()
-  countEvaluations(app, counts.count)
+  const streams = new Set<() => number>()
+  listenToRoutes(app, counts.count, streams)
   flags.on('change', ({ flags: changed }) => { counts.settle(changed, flags.for().snapshot) })
   const problems = new Map<string, number>()
   const note = ({ code }: FlagsError) => { problems.set(code, (problems.get(code) ?? 0) + 1) }
@@ -45,7 +47,7 @@ export async function addMetrics (app: FastifyInstance, { times, tokens }: Metri
   await app.register(async (app) => {
     openScope(app, { operations: serverOperations }).get('/metrics', { onRequest }, async (request, reply) => {
       reply.header('cache-control', 'no-store').type(Registry.PROMETHEUS_CONTENT_TYPE)
-      return counts.text() + stateText(flags) + problemsText(problems) + times.text() + await processMetrics().metrics()
+      return counts.text() + stateText(flags) + problemsText(problems) + streamsText(streams) + times.text() + await processMetrics().metrics()
     })
   })
 }
@@ -63,6 +65,10 @@ function stateText (flags: FastifyFlags): string {
 
 function problemsText (problems: ReadonlyMap<string, number>): string {
   return metricText('fastify_flags_problems_total', 'counter', 'What went wrong with the store, each time it began, by code.', [...problems].map(([code, count]) => [`code="${code}"`, count]))
+}
+
+function streamsText (streams: ReadonlySet<() => number>): string {
+  return metricText('fastify_flags_event_streams', 'gauge', 'How many event streams are open.', [['', [...streams].reduce((sum, size) => sum + size(), 0)]])
 }
 
 /** Refuses whoever has no such token. */

@@ -7,10 +7,17 @@ import type { Subject } from '../evaluation/subject.js'
 export type Count = (key: string, outcome: Outcome) => void
 
 const kCount = Symbol('fastify-flags.count')
+const kStreams = Symbol('fastify-flags.streams')
 
-/** To be called before the routes whose evaluations are counted are registered. */
-export function countEvaluations (app: FastifyInstance, count: Count): void {
+/** What routes below tell: each evaluation to `count`, and in `streams` how many event streams are open. To be called before they are registered. */
+export function listenToRoutes (app: FastifyInstance, count: Count, streams: Set<() => number>): void {
   app.decorate(kCount, count)
+  app.decorate(kStreams, streams)
+}
+
+/** What routes with event streams call once; `size` is how many are open. */
+export function noteStreams (app: FastifyInstance, size: () => number): void {
+  if (app.hasDecorator(kStreams)) app.getDecorator<Set<() => number>>(kStreams).add(size)
 }
 
 /**

@@ -2,6 +2,8 @@ import type { ServerResponse } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { errors } from '../errors.js'
 
+const streamType = 'text/event-stream; charset=utf-8'
+
 /** Streams are written to in so many turns, so that ten thousand hold up nobody else. */
 const turns = 20
 
@@ -10,6 +12,11 @@ const mostWaiting = 16 * 1024
 
 /** A socket on which nothing moves for so long is closed; milliseconds. */
 const silence = 60_000
+
+/** An open stream is no slow request: its time says how long somebody listened. */
+export function isStream ({ raw }: FastifyReply): boolean {
+  return raw.getHeader('content-type') === streamType
+}
 
 export interface StreamsOptions {
   /** What names what an environment's answers are now made of. */
@@ -59,7 +66,7 @@ export class EventStreams {
     reply.hijack()
     const { raw } = reply
     for (const [name, value] of Object.entries(reply.getHeaders())) if (value !== undefined) raw.setHeader(name, value) // of the host's hooks
-    raw.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'private, no-cache, no-transform', 'x-accel-buffering': 'no' })
+    raw.writeHead(200, { 'content-type': streamType, 'cache-control': 'private, no-cache, no-transform', 'x-accel-buffering': 'no' })
     raw.socket?.setTimeout(silence)
     streams.add(raw)
     beats.add(raw)

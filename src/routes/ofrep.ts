@@ -6,7 +6,7 @@ import { revisionOf, stampOf } from '../replica/stamps.js'
 import { openAccess, type AccessOptions, type Asker } from './access.js'
 import { allowOrigins, type Cors } from './cors.js'
 import { listOfrep, toOfrep } from './ofrep-answers.js'
-import { noteEvaluations } from './noting.js'
+import { noteEvaluations, noteStreams } from './noting.js'
 import { readAsking } from './ofrep-body.js'
 import { presentError } from './ofrep-errors.js'
 import { etagOf, isNamed } from './ofrep-etag.js'
@@ -26,6 +26,8 @@ export interface OfrepOptions extends AccessOptions {
   cors?: Cors
   /** How many event streams may be open at once, 10,000 unless given; 0 offers none. */
   maxStreams?: number
+  /** Shows the routes in the app's OpenAPI. */
+  openapi?: boolean
 }
 
 const bodyLimit = 64 * 1024
@@ -35,13 +37,13 @@ const paths = { one: `${base}/evaluate/flags/:key`, all: `${base}/evaluate/flags
 interface KeyRoute { Params: { key: string } }
 
 /** The OpenFeature Remote Evaluation Protocol 0.3, for OpenFeature's own providers. An encapsulated plugin; it needs the flags plugin around it. */
-export const ofrepRoutes: FastifyPluginAsync<OfrepOptions> = async (app, { prefix, publicUrl, cors, maxStreams = 10_000, ...who }) => {
+export const ofrepRoutes: FastifyPluginAsync<OfrepOptions> = async (app, { prefix, publicUrl, cors, maxStreams = 10_000, openapi, ...who }) => {
   if (!app.hasDecorator('flags')) throw new errors.INVALID_OPTION('ofrepRoutes needs fastify-flags in the same scope, before it: await app.register(flags)')
   if (!Number.isInteger(maxStreams) || maxStreams < 0) throw new errors.INVALID_OPTION('evaluation.maxStreams must be a whole number, 0 or more')
   const { admit, subjectOf, sees, bearers } = openAccess(app, who)
   const tokens = openStreamTokens(bearers)
   const { origin, path } = publicUrl === undefined ? { path: '' } : splitUrl(publicUrl)
-  const scope = openScope(app, { prefix, bodyLimit, present: presentError, parse: parseFast, operations: ofrepOperations })
+  const scope = openScope(app, { prefix, bodyLimit, present: presentError, parse: parseFast, visible: openapi, operations: ofrepOperations })
   const note = noteEvaluations(app)
   allowOrigins(app, cors, Object.values(paths))
   const streams = new EventStreams({
@@ -52,6 +54,7 @@ export const ofrepRoutes: FastifyPluginAsync<OfrepOptions> = async (app, { prefi
       return stampAt(snapshot, environment, now)
     }
   })
+  noteStreams(app, () => streams.size)
   const tell = () => { streams.tell() }
   for (const event of ['change', 'stage', 'ready'] as const) app.flags.on(event, tell)
   app.addHook('preClose', async () => {

@@ -63,7 +63,8 @@ export function openScope (app: FastifyInstance, { prefix, keyed = [], bodyLimit
 
   app.addHook('onRoute', (route) => {
     const description = operations && describeRoute(app, route, operations)
-    const schema: HidingSchema = { hide: !visible, ...visible && description, ...route.schema }
+    const shown = visible && (operations === undefined || description !== undefined)
+    const schema: HidingSchema = { hide: !shown, ...shown && description, ...route.schema }
     route.schema = schema
     route.bodyLimit ??= bodyLimit
     route.childLoggerFactory ??= makeLogger

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import { isStream } from '../routes/ofrep-streams.js'
 
 const begun = randomBytes(4).toString('hex')
 let count = 0
@@ -58,7 +59,7 @@ const quiet = 1000
 export function logTrouble (app: FastifyInstance): void {
   const told = new Map<string, { at: number, untold: number }>()
   app.addHook('onResponse', (request, reply, done) => {
-    if (reply.statusCode >= 500 || reply.elapsedTime >= slow) tell(request, reply)
+    if (reply.statusCode >= 500 || (reply.elapsedTime >= slow && !isStream(reply))) tell(request, reply)
     done()
   })
 

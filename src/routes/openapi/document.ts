@@ -18,12 +18,13 @@ const securitySchemes = {
   admin: { type: 'http', scheme: 'bearer', description: 'A secret of FLAGS_ADMIN_TOKENS: may read and change everything. Its name stands in the history.' },
   read: { type: 'http', scheme: 'bearer', description: 'A secret of FLAGS_READ_TOKENS: may read and explain.' },
   evaluation: { type: 'http', scheme: 'bearer', description: 'A secret of FLAGS_EVALUATION_TOKENS: a server that asks for its users.' },
-  browser: { type: 'http', scheme: 'bearer', description: 'A secret of FLAGS_BROWSER_TOKENS: a front end, which is shown `public` flags only, and not why.' }
+  browser: { type: 'http', scheme: 'bearer', description: 'A secret of FLAGS_BROWSER_TOKENS: a front end, which is shown `public` flags only, and not why.' },
+  apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key', description: 'A secret of FLAGS_EVALUATION_TOKENS or FLAGS_BROWSER_TOKENS, as some OpenFeature clients send it.' }
 }
 
 const opens: Record<Access, Array<keyof typeof securitySchemes>> = {
   none: [],
-  evaluation: ['evaluation', 'browser'],
+  evaluation: ['evaluation', 'browser', 'apiKey'],
   metrics: ['evaluation', 'read', 'admin'],
   read: ['read', 'admin'],
   write: ['admin']
