@@ -1,6 +1,8 @@
-import { appendFile, mkdtemp, readFile, rm, stat } from 'node:fs/promises'
+import { appendFile, mkdir, mkdtemp, readFile, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { deepStrictEqual as strictSame } from 'node:assert'
+import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { FileLedger } from '../src/experiments/file.js'
 import type { Ledger } from '../src/experiments/ledger.js'
@@ -130,4 +132,45 @@ t.test('without a Redis a batch is refused within seconds, and nothing that wait
   t.notMatch(String(error), 'hunter2')
   await ledger.close()
   await t.rejects(ledger.record(batchOf(someExperiment(), {})), { code: 'FST_FLAGS_STORE_CLOSED' })
+})
+
+t.test('whatever is recorded, in whatever order and however often, all ledgers say the same of it', async (t) => {
+  const { url, namespace } = await startRedis(t)
+  const path = join(await folder(t), 'flags.json.experiments')
+  const [memory, file, redis] = [open(t, new MemoryLedger()), open(t, new FileLedger(path)), open(t, new RedisLedger({ redis: url, namespace }))]
+  const day = 86_400_000
+  const time = fc.integer({ min: 0, max: 5 * 864_000 }).map((tenths) => Date.UTC(2026, 10, 18) + 100 * tenths)
+  const unit = fc.integer({ min: 0, max: 8 }).map((number) => `u${number}`)
+  const variant = fc.constantFrom('a', 'b', 'c')
+  const exposure = fc.record({ unit, variant, time, id: fc.option(fc.integer({ min: 0, max: 5 }).map(String), { nil: undefined }) })
+  const conversion = fc.record({ unit, goal: fc.constantFrom('buy', 'visit', 'call'), value: fc.integer({ min: 0, max: 1000 }).map((value) => value / 4), time })
+  const batch = fc.record({ exposures: fc.array(exposure, { maxLength: 6 }), conversions: fc.array(conversion, { maxLength: 6 }), reads: fc.dictionary(variant, fc.integer({ min: 1, max: 9 })) })
+  await fc.assert(fc.asyncProperty(fc.array(batch, { minLength: 1, maxLength: 6 }), fc.array(fc.nat(5), { maxLength: 4 }), fc.nat(6), fc.nat(6), async (parts, again, from, length) => {
+    const experiment = someExperiment()
+    const start = Date.UTC(2026, 10, 23) // an hour at most: whose ids are known for longer is each ledger's own
+    const batches = parts.map((part, index) => batchOf(experiment, { ...part, time: start + index * 1000 }))
+    for (const one of [...batches, ...again.flatMap((index) => batches[index] ?? [])]) await Promise.all([memory, file, redis].map((ledger) => ledger.record(one)))
+    const days = (number: number) => new Date(Date.UTC(2026, 10, 17) + number * day).toISOString().slice(0, 10)
+    for (const range of [{}, { from: days(from) }, { from: days(from), to: days(from + length) }]) {
+      const [expected, ...others] = await Promise.all([memory, file, redis].map((ledger) => ledger.read(experiment, range)))
+      for (const counts of others) strictSame(counts, expected)
+    }
+  }), { numRuns: 40 })
+  t.pass('they do')
+})
+
+t.test('what could not be written to a file is counted when it is sent again, and the line cut off is no damage', async (t) => {
+  const path = join(await folder(t), 'flags.json.experiments')
+  const experiment = someExperiment()
+  const ledger = open(t, new FileLedger(path))
+  await ledger.record(batchOf(experiment, { exposures: [exposed('u1', 'a')] }))
+  await rename(path, path + '.aside')
+  await mkdir(path) // nothing can be appended to a folder
+  const batch = batchOf(experiment, { exposures: [exposed('u2', 'a')] })
+  await t.rejects(ledger.record(batch), { code: 'FST_FLAGS_STORE_UNAVAILABLE', message: /cannot be written/ })
+  await rmdir(path)
+  await rename(path + '.aside', path)
+  await appendFile(path, '{"of":"cut o')
+  await ledger.record(batch)
+  t.equal((await ledger.read(experiment)).variants.a!.units, 2)
 })

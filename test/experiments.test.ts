@@ -28,7 +28,7 @@ async function build (t: Test, options: FlagsOptions = { store: 'memory' }, more
 }
 
 async function counts (app: FastifyInstance, key: string, environment = 'production'): Promise<Counts> {
-  return await app.flags.experiments.counts(experimentOf(key, app.flags.admin.get(key), environment)!)
+  return await app.flags.experiments.read(experimentOf(key, app.flags.admin.get(key), environment)!)
 }
 
 const units = ({ variants }: Counts) => Object.values(variants).reduce((sum, { units }) => sum + units, 0)
@@ -143,7 +143,7 @@ t.test('single evaluations over HTTP expose as reads do, lists do not', async (t
 t.test('closing the app records what waits', async (t) => {
   const ledger = new MemoryLedger()
   const experiment = someExperiment()
-  const recorder = new Recorder({ ledger, now: Date.now, report: () => {} })
+  const recorder = new Recorder({ ledger, environment: 'production', now: Date.now, report: () => {} })
   recorder.exposed(experiment, { unit: 'u1', variant: 'a', time: Date.now() })
   await recorder.close()
   t.equal((await ledger.read(experiment)).variants.a!.units, 1)
@@ -170,7 +170,7 @@ class Faulty implements Ledger {
 t.test('what could not be recorded is kept, sent again as it was, and counted once though it had arrived', async (t) => {
   const ledger = new Faulty()
   const problems: FlagsError[] = []
-  const recorder = new Recorder({ ledger, now: Date.now, report: (problem) => { problems.push(problem) } })
+  const recorder = new Recorder({ ledger, environment: 'production', now: Date.now, report: (problem) => { problems.push(problem) } })
   t.teardown(() => recorder.close())
   const experiment = someExperiment()
   for (const mode of ['down', 'silent', 'well'] as const) {
@@ -188,7 +188,7 @@ t.test('when too many wait further ones are dropped, counted and told', async (t
   const ledger = new Faulty()
   ledger.mode = 'down'
   const problems: FlagsError[] = []
-  const recorder = new Recorder({ ledger, now: Date.now, report: (problem) => { problems.push(problem) }, most: 5000 })
+  const recorder = new Recorder({ ledger, environment: 'production', now: Date.now, report: (problem) => { problems.push(problem) }, most: 5000 })
   const experiment = someExperiment()
   for (let i = 0; i < 6000; i++) recorder.exposed(experiment, { unit: `u${i}`, variant: 'a', time: 0 })
   await recorder.flush()
@@ -204,7 +204,7 @@ t.test('when too many wait further ones are dropped, counted and told', async (t
 t.test('conversions wait until exposures that other processes have seen can have arrived', async (t) => {
   const ledger = new Faulty()
   ledger.settlesAfter = 60_000
-  const recorder = new Recorder({ ledger, now: Date.now, report: () => {} })
+  const recorder = new Recorder({ ledger, environment: 'production', now: Date.now, report: () => {} })
   const app = await build(t)
   const { snapshot } = app.flags.for()
   recorder.track({ snapshot, environment: 'production', context: { targetingKey: 'u1' }, now: Date.now() }, 'purchase')
@@ -218,7 +218,7 @@ t.test('conversions wait until exposures that other processes have seen can have
 
 t.test('what is read is recorded without anyone asking for counts', async (t) => {
   const ledger = new Faulty()
-  const recorder = new Recorder({ ledger, now: Date.now, report: () => {} })
+  const recorder = new Recorder({ ledger, environment: 'production', now: Date.now, report: () => {} })
   t.teardown(() => recorder.close())
   recorder.exposed(someExperiment(), { unit: 'u1', variant: 'a', time: Date.now() })
   while (ledger.batches.length === 0) await pause(20)
@@ -400,4 +400,14 @@ t.test('beside a file of flags the counts survive a restart', async (t) => {
   await again.register(flags, options)
   again.flags.for('u1').getVariant('pricing')
   t.match((await counts(again, 'pricing')).variants[variant], { units: 1, exposures: 2, goals: { purchase: { conversions: 1 } } })
+})
+
+t.test('whoever makes up environments gets no more than 32 counted', async (t) => {
+  const app = await build(t)
+  await app.register(evaluationRoutes, { identity: 'caller' })
+  for (let i = 0; i < 100; i++) await app.inject(`/flags/pricing/evaluate?user=u1&environment=e${i}`)
+  const { status, errors } = await report(app, [exposure('x', 'u1', 'compact')], { environment: 'e99' })
+  t.match([status, errors], [207, [{ code: 'FST_FLAGS_EVENT_REFUSED' }]])
+  await app.inject('/flags/pricing/evaluate?user=u1')
+  t.strictSame([units(await counts(app, 'pricing', 'e0')), units(await counts(app, 'pricing', 'e99')), units(await counts(app, 'pricing'))], [1, 0, 1])
 })

@@ -27,7 +27,7 @@ async function build (t: Test) {
   await replica.start()
   const problems: FlagsError[] = []
   replica.on('problem', (problem) => problems.push(problem))
-  return { replica, problems, flags: new FastifyFlags(replica, 'production', new Admin(replica), new Recorder({ ledger: new MemoryLedger(), now: () => replica.now(), report: () => {} })) }
+  return { replica, problems, flags: new FastifyFlags(replica, 'production', new Admin(replica), new Recorder({ ledger: new MemoryLedger(), environment: 'production', now: () => replica.now(), report: () => {} })) }
 }
 
 /** What a caller without types can do. */

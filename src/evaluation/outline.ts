@@ -11,19 +11,22 @@ export interface Outline {
   /** The keys of flags and segments that it names. */
   readonly flags: ReadonlySet<string>
   readonly segments: ReadonlySet<string>
+  /** Whether it has an experiment in any environment. */
+  readonly isCounted: boolean
   /** Whether browsers may see it. */
   readonly public: boolean
 }
 
 const none: ReadonlySet<string> = new Set()
-const plain: Outline = Object.freeze({ beginnings: Object.freeze([]), environments: Object.freeze([]), flags: none, segments: none, public: false })
+const plain: Outline = Object.freeze({ beginnings: Object.freeze([]), environments: Object.freeze([]), flags: none, segments: none, isCounted: false, public: false })
 
 export function outlineOf (key: string, flag: Flag): Outline {
   const beginnings = beginningsOfFlag(key, flag)
   const environments = flag.environments === undefined ? plain.environments : Object.keys(flag.environments)
   const named = namesOthers(flag) ? namedBy(flag) : plain
-  if (beginnings.length + environments.length === 0 && named === plain && flag.public !== true) return plain // so is nearly every one
-  return { beginnings, environments, flags: named.flags, segments: named.segments, public: flag.public === true }
+  const isCounted = flag.experiment !== undefined || Object.values(flag.environments ?? {}).some(({ experiment }) => experiment !== undefined)
+  if (beginnings.length + environments.length === 0 && named === plain && !isCounted && flag.public !== true) return plain // so is nearly every one
+  return { beginnings, environments, flags: named.flags, segments: named.segments, isCounted, public: flag.public === true }
 }
 
 function namesOthers (flag: Flag): boolean {

@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises'
 import { basename, dirname, resolve } from 'node:path'
-import { errors } from '../errors.js'
+import { errors, textOf } from '../errors.js'
 import type { Experiment } from '../model/experiment.js'
 import { appendFile, look, readFrom, removeStrays, replaceFile, truncateFile } from '../store/file-disk.js'
 import { FileLock } from '../store/file-lock.js'
@@ -52,7 +52,12 @@ export class FileLedger implements Ledger {
       const lines: Line[] = [{ of: experiment.id, batch: batch.id, ...hashed }]
       if (isNew) lines.unshift(beginning(experiment, salt))
       else if (before !== tally.shares) Object.assign(lines[0]!, { shares: null })
-      this.#size = await appendFile(this.#path, written(lines), false)
+      try {
+        this.#size = await appendFile(this.#path, written(lines), false)
+      } catch (error) {
+        this.#tallies = undefined // what stands in the file counts: it is read again, and a line cut off goes
+        throw new errors.STORE_UNAVAILABLE(`the experiments in ${this.#path} cannot be written: ${textOf(error)}`, { cause: error })
+      }
       tally.add(hashed)
       if (this.#size - this.#rewrittenSize > Math.max(rewriteAfter, this.#rewrittenSize)) await this.#rewrite(tallies, batch.time)
     })
@@ -68,7 +73,7 @@ export class FileLedger implements Ledger {
 
   /** What is counted, once this process is the one that counts. */
   async #own (): Promise<Tallies> {
-    if (await this.#lock.isOurs()) return this.#tallies!
+    if (this.#tallies !== undefined && await this.#lock.isOurs()) return this.#tallies
     this.#tallies = undefined
     await mkdir(dirname(this.#path), { recursive: true })
     if (!await this.#lock.take()) throw new errors.READ_ONLY(`the experiments in ${this.#path} are counted by ${await this.#lock.holder()}`)
@@ -137,6 +142,7 @@ function take (line: Line, tallies: Tallies): void {
   const { tally } = tallies.kept.get(line.of)!
   if ('batch' in line) {
     tallies.batches.add(line.batch, line.time)
+    for (const event of line.events) tallies.events.add(`${line.of} ${event}`, line.time)
     if (line.shares === null) tally.shares = null
     tally.add(line)
   } else if ('units' in line) {

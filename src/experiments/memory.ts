@@ -11,7 +11,7 @@ export interface Kept { experiment: Pick<Experiment, 'id' | 'flag' | 'environmen
 export class Tallies {
   readonly kept = new Map<string, Kept>()
   readonly batches = new Recent()
-  readonly #events = new Recent()
+  readonly events = new Recent()
 
   open ({ id, flag, environment, variants, shares }: Experiment, salt: string = randomBytes(16).toString('hex')): Kept {
     let kept = this.kept.get(id)
@@ -24,13 +24,19 @@ export class Tallies {
   hash ({ experiment, exposures, conversions, reads, time }: Batch, salt: string): Hashed {
     const named = (unit: string) => hashOf(salt, unit).toString('hex')
     const counted = { ...reads }
+    const events: string[] = []
     for (const { id, variant } of exposures) {
-      if (id !== undefined && this.#events.add(`${experiment.id} ${id}`, time)) counted[variant] = (counted[variant] ?? 0) + 1
+      if (id === undefined) continue
+      const event = named(id)
+      if (!this.events.add(`${experiment.id} ${event}`, time)) continue
+      events.push(event)
+      counted[variant] = (counted[variant] ?? 0) + 1
     }
     return {
       exposures: exposures.map(({ unit, variant, time }) => ({ unit: named(unit), variant, time })),
       conversions: conversions.map(({ unit, goal, value, time }) => ({ unit: named(unit), goal, value, time })),
       reads: counted,
+      events,
       time
     }
   }
@@ -66,7 +72,7 @@ export class MemoryLedger implements Ledger {
   async close (): Promise<void> {}
 }
 
-/** Ids of the last hour or two. */
+/** Ids of the last hour or two; of the last 200,000 where there are more. */
 export class Recent {
   #current = new Set<string>()
   #previous = new Set<string>()
@@ -74,7 +80,7 @@ export class Recent {
 
   /** False when it is known. */
   add (id: string, time: number): boolean {
-    if (time - this.#since > knownFor) {
+    if (time - this.#since > knownFor || this.#current.size >= 200_000) {
       this.#previous = this.#current
       this.#current = new Set()
       this.#since = time

@@ -9,6 +9,8 @@ import { runningIn } from './running.js'
 
 export interface RecorderOptions {
   ledger: Ledger
+  /** The environment of this process, which is always counted. */
+  environment: string
   /** Epoch milliseconds by the store's clock. */
   now: () => number
   report: (problem: FlagsError) => void
@@ -16,6 +18,7 @@ export interface RecorderOptions {
   most?: number
 }
 
+const mostEnvironments = 32
 /** Milliseconds between sendings. */
 const sendEvery = 250
 /** Exposures, and conversions, of one batch: a script blocks Redis for some milliseconds at most. */
@@ -60,6 +63,7 @@ export class Recorder {
   readonly #now: () => number
   readonly #report: (problem: FlagsError) => void
   readonly #most: number
+  readonly #environments: Set<string>
   readonly #queues = new Map<string, Queue>()
   #read: Trial[] = []
   #timer: NodeJS.Timeout | undefined
@@ -69,11 +73,12 @@ export class Recorder {
   #failing = false
   #closed = false
 
-  constructor ({ ledger, now, report, most = 200_000 }: RecorderOptions) {
+  constructor ({ ledger, environment, now, report, most = 200_000 }: RecorderOptions) {
     this.#ledger = ledger
     this.#now = now
     this.#report = report
     this.#most = most
+    this.#environments = new Set([environment])
   }
 
   /** How many events wait to be recorded. */
@@ -91,10 +96,19 @@ export class Recorder {
     return !this.#closed && this.#waiting + events <= this.#most
   }
 
+  /** Whether an environment is counted. Callers may name any they like: no more than 32 get counts of their own, this process's among them. */
+  counts (environment: string): boolean {
+    if (this.#environments.has(environment)) return true
+    if (this.#environments.size >= mostEnvironments) return false
+    this.#environments.add(environment)
+    return true
+  }
+
   /** A value on trial was read. Hot: a unit that was seen not long ago costs a lookup. */
   expose (trial: Trial, subject: Subject): void {
     const unit = trial.unitOf(subject.context)
     if (unit === '' || this.#closed) return
+    if (trial.reads === 0 && !this.counts(subject.environment)) return
     if (trial.reads++ === 0) this.#note(trial)
     if (!trial.knows(unit) && this.exposed(trial.experiment, { unit, variant: trial.variant, time: subject.now })) trial.remember(unit)
   }
@@ -115,7 +129,7 @@ export class Recorder {
     checkValue(value)
     const running = runningIn(subject.snapshot, subject.environment)
     let told = 0
-    if (running.size === 0) return told
+    if (running.size === 0 || !this.counts(subject.environment)) return told
     const { context } = subject
     const arrived = performance.now()
     for (const [flag, { experiment, unitOf }] of running) {
@@ -128,7 +142,7 @@ export class Recorder {
   }
 
   /** What the ledger has, together with what of this process is due. */
-  async counts (experiment: Experiment, range?: Range): Promise<Counts> {
+  async read (experiment: Experiment, range?: Range): Promise<Counts> {
     await this.flush()
     return await this.#ledger.read(experiment, range)
   }

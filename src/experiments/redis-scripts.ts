@@ -10,7 +10,7 @@ import { script } from '../store/redis-scripts.js'
  *   units    hashes  7 bytes of a unit's hash → byte: variant, +128 once it switched; 4 bytes: tenths of a second since @base
  *                    of its exposure; then a byte for each goal it reached. The hash's first 13 bits choose among 8,192 of
  *                    them, so that each stays a listpack, as small as can be, for millions of units.
- *   ids      hashes  7 bytes of an event's hash → '': those of an hour in 512 of them, chosen by its first 9 bits
+ *   ids      hashes  7 bytes of an event's hash → '': those of an hour, chosen among 8,192 as units are
  *   batch    string  '' under a batch's id, for an hour
  */
 

@@ -106,7 +106,7 @@ export class RedisLedger implements Ledger {
       exposed.writeUInt32BE(tenths(time), at + 10)
       if (id !== undefined) {
         const event = hashOf(salt, id)
-        const bucket = event.readUInt16BE() >>> 7
+        const bucket = event.readUInt16BE() >>> 3
         exposed.writeUInt16BE(placeOf(`${keys.ids}${hour}:${bucket}`), at + 14)
         exposed.writeUInt16BE(placeOf(`${keys.ids}${hour - 1}:${bucket}`), at + 16)
         event.copy(exposed, at + 18, 1)

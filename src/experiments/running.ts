@@ -18,7 +18,9 @@ export function runningIn (snapshot: Snapshot, environment: string): ReadonlyMap
   if (known !== undefined) return known
   if (environments.size === mostEnvironments) environments.clear()
   const running = new Map<string, Running>()
-  for (const { key, document } of snapshot.flags()) {
+  for (const entry of snapshot.flags()) {
+    if (!entry.outline.isCounted) continue // its document may not be parsed yet
+    const { key, document } = entry
     const experiment = experimentOf(key, document, environment)
     if (experiment !== undefined) running.set(key, { experiment, unitOf: keyReader(experiment.by) })
   }

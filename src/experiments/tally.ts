@@ -9,6 +9,8 @@ export interface Hashed {
   exposures: Array<{ unit: string, variant: string, time: number }>
   conversions: Array<{ unit: string, goal: string, value: number, time: number }>
   reads: Record<string, number>
+  /** Hashes of the ids of those exposures that were reported. */
+  events: string[]
   time: number
 }
 

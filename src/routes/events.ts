@@ -77,15 +77,15 @@ function take (event: unknown, environment: string | undefined, request: Fastify
   const subject = access.subjectOf(request, context === undefined && environment === undefined ? undefined : readBody({ context, environment }), asker)
   const at = readTime(time, subject.now)
   if (type === 'exposure') return expose(subject, id, flag, variant, at, asker, access, recorder)
-  const told = recorder.track(subject, goal, value, { time: at, among: (flag) => access.sees(asker, subject.snapshot.flag(flag)!.document) })
+  const told = recorder.track(subject, goal, value, { time: at, among: (flag) => access.sees(asker, subject.snapshot.flag(flag)!) })
   if (told === 0 && !subject.context.targetingKey) throw new errors.EVENT_REFUSED('it is not said whose conversion this is; send "context": { "targetingKey": "…" }')
 }
 
 function expose (subject: Subject, id: string, flag: unknown, variant: unknown, time: number, asker: Asker, access: Access, recorder: Recorder): void {
   const entry = typeof flag === 'string' ? subject.snapshot.flag(flag) : undefined
-  if (entry === undefined || !access.sees(asker, entry.document)) throw new errors.FLAG_NOT_FOUND(JSON.stringify(flag)?.slice(0, 100))
+  if (entry === undefined || !access.sees(asker, entry)) throw new errors.FLAG_NOT_FOUND(JSON.stringify(flag)?.slice(0, 100))
   const running = runningIn(subject.snapshot, subject.environment).get(entry.key)
-  if (running === undefined) throw new errors.EVENT_REFUSED(`the flag ${entry.key} has no experiment in the environment ${subject.environment}`)
+  if (running === undefined || !recorder.counts(subject.environment)) throw new errors.EVENT_REFUSED(`the flag ${entry.key} has no experiment in the environment ${subject.environment}`)
   const { experiment, unitOf } = running
   if (typeof variant !== 'string' || !experiment.variants.includes(variant)) throw new errors.EVENT_REFUSED(`variant must be one of those that the experiment compares: ${experiment.variants.join(', ')}`)
   const unit = unitOf(subject.context)

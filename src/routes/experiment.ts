@@ -18,7 +18,7 @@ export interface ExperimentReport extends Range, Results {
 export async function readExperiment ({ admin, experiments }: FastifyFlags, key: string, environment: string, { range, effect }: ExperimentQuery): Promise<ExperimentReport> {
   const experiment = experimentOf(key, admin.get(key), environment)
   if (experiment === undefined) throw new errors.EXPERIMENT_NOT_FOUND(key, environment)
-  const results = resultsOf(await experiments.counts(experiment, range), experiment.control, effect)
+  const results = resultsOf(await experiments.read(experiment, range), experiment.control, effect)
   const { waiting, dropped } = experiments
   return { key, environment, ...range, ...results, process: { waiting, dropped } }
 }

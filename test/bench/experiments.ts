@@ -32,7 +32,7 @@ export async function experiments (): Promise<Row[]> {
 async function reads (): Promise<Row> {
   const replica = new Replica({ store: new MemoryStore(), bootstrap: { flags: { plain: document, counted: { ...document, experiment: {} } } } })
   const nowhere: Ledger = { settlesAfter: 0, record: async () => {}, read: async () => { throw new Error('nothing is kept') }, close: async () => {} }
-  const recorder = new Recorder({ ledger: nowhere, now: Date.now, report: (problem) => { throw problem } })
+  const recorder = new Recorder({ ledger: nowhere, environment: 'production', now: Date.now, report: (problem) => { throw problem } })
   const people = Array.from({ length: 1000 }, () => new Flags(replica, 'production', randomUUID(), recorder))
   const calls = 20_000
   const reading = (key: string) => () => { let length = 0; for (let i = 0; i < calls; i++) length += people[i % 1000]!.getVariant(key, '').length; return length }
@@ -44,7 +44,7 @@ async function reads (): Promise<Row> {
 
 /** Units that were never seen before, half of them converting, as fast as they are to be absorbed; of this process and of Redis. */
 async function absorbed (url: string, client: Redis): Promise<Row> {
-  const recorder = new Recorder({ ledger: new RedisLedger({ redis: url, namespace: 'bench' }), now: Date.now, report: (problem) => { throw problem } })
+  const recorder = new Recorder({ ledger: new RedisLedger({ redis: url, namespace: 'bench' }), environment: 'production', now: Date.now, report: (problem) => { throw problem } })
   const experiment = some()
   const flags = new Replica({ store: new MemoryStore(), bootstrap: { flags: { bench: { ...document, experiment: {} } } } })
   const { snapshot } = flags
