@@ -8,10 +8,12 @@ import type { Counts } from '../src/experiments/counts.js'
 import type { Batch, Ledger } from '../src/experiments/ledger.js'
 import { MemoryLedger } from '../src/experiments/memory.js'
 import { Recorder } from '../src/experiments/recorder.js'
+import { RedisLedger } from '../src/experiments/redis.js'
 import flags, { evaluationRoutes, type Flag, type FlagsError, type FlagsOptions } from '../src/index.js'
 import { experimentOf } from '../src/model/experiment.js'
 import { batchOf, someExperiment } from './helpers/ledger-contract.js'
 import { startRedis } from './helpers/redis.js'
+import { road } from './helpers/road.js'
 
 const documents: Record<string, Flag> = {
   pricing: { enabled: true, variants: { control: { layout: 'old' }, compact: { layout: 'new' } }, offVariant: 'control', serve: { split: { control: 50, compact: 50 } }, targets: [{ variant: 'compact', users: ['boss'] }], experiment: {} },
@@ -410,4 +412,31 @@ t.test('whoever makes up environments gets no more than 32 counted', async (t) =
   t.match([status, errors], [207, [{ code: 'FST_FLAGS_EVENT_REFUSED' }]])
   await app.inject('/flags/pricing/evaluate?user=u1')
   t.strictSame([units(await counts(app, 'pricing', 'e0')), units(await counts(app, 'pricing', 'e99')), units(await counts(app, 'pricing'))], [1, 0, 1])
+})
+
+t.test('while Redis cannot be reached, or its answers are lost, nothing waits for it, and in the end everything is counted once', async (t) => {
+  const { url, namespace } = await startRedis(t)
+  const way = await road(t, url)
+  const problems: FlagsError[] = []
+  const recorder = new Recorder({ ledger: new RedisLedger({ redis: way.url, namespace }), environment: 'production', now: Date.now, report: (problem) => { problems.push(problem) } })
+  const experiment = someExperiment()
+  const expose = (name: string) => {
+    for (let i = 0; i < 500; i++) recorder.exposed(experiment, { unit: `${name}-${i}`, variant: 'a', time: Date.now(), id: `${name}-${i}` })
+  }
+  expose('before')
+  await recorder.flush()
+  way.state.muteAnswers = true // what is sent arrives
+  expose('unanswered')
+  await recorder.flush()
+  way.state.closed = true
+  way.cut()
+  expose('cut off')
+  await recorder.flush()
+  t.equal(recorder.waiting, 1000)
+  way.state.muteAnswers = way.state.closed = false
+  expose('after')
+  while (recorder.waiting > 0) await pause(20)
+  t.match((await recorder.read(experiment)).variants.a, { units: 2000, exposures: 2000 })
+  t.ok(problems.length > 0 && problems.every(({ code }) => code === 'FST_FLAGS_EVENTS_WAITING'))
+  await recorder.close()
 })
