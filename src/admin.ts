@@ -92,12 +92,12 @@ export class Admin {
 
   /** Switches a flag on, as a whole or in one environment, which is created if the flag has others. */
   async enable (key: string, { environment, ...options }: ChangeOptions & { environment?: string } = {}): Promise<StoredFlag> {
-    return await this.#writer.change('flag', key, options, (flag) => switchFlag(key, flag, true, environment))
+    return await this.#writer.change('flag', key, options, (flag) => switchFlag(key, flag, true, environment), { lenient: true })
   }
 
   /** Switches a flag off, as a whole or in one environment, which is created if the flag has others. */
   async disable (key: string, { environment, ...options }: ChangeOptions & { environment?: string } = {}): Promise<StoredFlag> {
-    return await this.#writer.change('flag', key, options, (flag) => switchFlag(key, flag, false, environment))
+    return await this.#writer.change('flag', key, options, (flag) => switchFlag(key, flag, false, environment), { lenient: true })
   }
 
   /** Adds names to a flag's targets and removes names from them. */
@@ -136,7 +136,7 @@ export class Admin {
   }
 
   async #move (move: Move, key: string, { version, by, ...which }: RolloutMove & ChangeOptions): Promise<StoredFlag> {
-    return await this.#writer.change('flag', key, { version, by }, (flag) => moveRollout(key, flag, move, which, this.#replica.now()), 'moved')
+    return await this.#writer.change('flag', key, { version, by }, (flag) => moveRollout(key, flag, move, which, this.#replica.now()), { keeping: 'moved', lenient: true })
   }
 
   /**

@@ -91,6 +91,20 @@ t.test('a flag written by a newer version is not overwritten, only deleted', asy
   await admin.delete('a')
 })
 
+t.test('a flag that is no longer valid is still switched and rolled back, and nothing else is done to it', async (t) => {
+  const started = await start(t)
+  const { admin } = started
+  const rule = { name: 'twice', when: { segment: 'gone' }, serve: 'on' }
+  await plant(started, 'a', JSON.stringify({ enabled: true, rules: [rule, rule], serve: { stages: [{ percentage: 5 }, { percentage: 50 }] } }))
+  t.match(await admin.advance('a'), { serve: { state: { stage: 1 } } })
+  t.match(await admin.rollback('a'), { serve: { state: { stage: 0 } } })
+  t.match(await admin.disable('a', { by: 'alice' }), { enabled: false, updatedBy: 'alice', rules: [rule, rule] })
+  t.match(await admin.enable('a'), { enabled: true })
+  await t.rejects(admin.patch('a', { description: 'x' }), { code: 'FST_FLAGS_INVALID_DOCUMENT', details: [{ path: '/rules/0/when/segment' }, { path: '/rules/1/name' }, { path: '/rules/1/when/segment' }] })
+  await t.rejects(admin.changeTargets('a', { add: { users: ['u'] } }), { code: 'FST_FLAGS_INVALID_DOCUMENT' })
+  await t.rejects(admin.disable('a', { environment: '' }), { code: 'FST_FLAGS_WRONG_ENVIRONMENT' })
+})
+
 t.test('a damaged document can be written again', async (t) => {
   const started = await start(t)
   const { admin } = started

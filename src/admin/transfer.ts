@@ -115,7 +115,7 @@ async function plan (replica: Replica, documents: DocumentSet, rest: () => Promi
     for (const [key, document] of given[kind]) {
       await rest()
       const entry = lookUp(snapshot, kind, key)
-      const accepted = accept(kind, key, document, entry?.document as never, others, now, 'restored')
+      const accepted = accept(kind, key, document, entry?.document as never, others, now, { keeping: 'restored' })
       if ('details' in accepted) {
         for (const { path, message } of accepted.details) details.push({ path: pointer(`/${kind}s`, key) + path, message })
         continue

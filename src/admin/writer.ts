@@ -7,7 +7,7 @@ import type { Flag } from '../model/flag.js'
 import type { Segment } from '../model/segment.js'
 import type { Replica } from '../replica.js'
 import type { Kind } from '../store/store.js'
-import { accept, invalidDocument, type Keeping } from './accept.js'
+import { accept, invalidDocument, type Acceptance } from './accept.js'
 import { assertUnneeded, assertVariantsKept, losesVariants } from './dependents.js'
 import { lookUp, others, present, type Documents, type Stored } from './documents.js'
 
@@ -76,18 +76,17 @@ export class Writer {
     return { document: stored!, created }
   }
 
-  /** With `keeping` "moved" the change says where rollouts stand. */
-  async change<K extends Kind> (kind: K, key: string, options: ChangeOptions, change: (current: Documents[K]) => Documents[K], keeping?: Keeping): Promise<Stored<K>> {
+  async change<K extends Kind> (kind: K, key: string, options: ChangeOptions, change: (current: Documents[K]) => Documents[K], acceptance?: Acceptance): Promise<Stored<K>> {
     const stored = await this.#write(kind, key, options, (current) => {
       if (current === undefined) throw this.missing(kind, key)
       return change(current)
-    }, keeping)
+    }, acceptance)
     return stored!
   }
 
   /** Writes a flag as it once stood, where its rollouts stood too, in place of what is there now, if anything. */
   async restore (key: string, options: ChangeOptions, decide: (current: Flag | undefined) => Flag): Promise<Stored<'flag'>> {
-    const stored = await this.#write('flag', key, options, decide, 'moved')
+    const stored = await this.#write('flag', key, options, decide, { keeping: 'moved' })
     return stored!
   }
 
@@ -96,9 +95,9 @@ export class Writer {
   }
 
   /** Changes of one document made here take turns, so that they compete with those of other processes only. */
-  async #write<K extends Kind> (kind: K, key: string, options: ChangeOptions, decide: Decide<K>, keeping?: Keeping): Promise<Stored<K> | undefined> {
+  async #write<K extends Kind> (kind: K, key: string, options: ChangeOptions, decide: Decide<K>, acceptance?: Acceptance): Promise<Stored<K> | undefined> {
     const name = `${kind}:${key}`
-    const turn = (this.#turns.get(name) ?? Promise.resolve()).then(async () => await this.#compareAndSet(kind, key, options, decide, keeping))
+    const turn = (this.#turns.get(name) ?? Promise.resolve()).then(async () => await this.#compareAndSet(kind, key, options, decide, acceptance))
     const settled = turn.catch(() => {})
     this.#turns.set(name, settled)
     void settled.then(() => { if (this.#turns.get(name) === settled) this.#turns.delete(name) })
@@ -106,7 +105,7 @@ export class Writer {
   }
 
   /** Decides on the current document what becomes of it and writes that, anew if another change came first. */
-  async #compareAndSet<K extends Kind> (kind: K, key: string, { version, by }: ChangeOptions, decide: Decide<K>, keeping: Keeping | undefined): Promise<Stored<K> | undefined> {
+  async #compareAndSet<K extends Kind> (kind: K, key: string, { version, by }: ChangeOptions, decide: Decide<K>, acceptance: Acceptance | undefined): Promise<Stored<K> | undefined> {
     const replica = this.#replica
     for (let attempt = 1; ; attempt++) {
       const synced = await this.synced()
@@ -122,7 +121,7 @@ export class Writer {
       if (decided === gone) {
         assertUnneeded(kind, key, replica.snapshot)
       } else {
-        next = this.#accepted(kind, key, decided, current, keeping)
+        next = this.#accepted(kind, key, decided, current, acceptance)
         if (entry !== undefined && synced && damaged === undefined && isDeepStrictEqual(next, current)) return presented<K>(entry)
       }
       if (!synced) this.#assertReachable()
@@ -141,9 +140,9 @@ export class Writer {
   }
 
   /** The document as it is to be stored. */
-  #accepted<K extends Kind> (kind: K, key: string, document: Documents[K], current: Documents[K] | undefined, keeping: Keeping | undefined): Documents[K] {
+  #accepted<K extends Kind> (kind: K, key: string, document: Documents[K], current: Documents[K] | undefined, acceptance: Acceptance | undefined): Documents[K] {
     const { snapshot } = this.#replica
-    const accepted = accept(kind, key, document, current, others(snapshot), this.#replica.now(), keeping)
+    const accepted = accept(kind, key, document, current, others(snapshot), this.#replica.now(), acceptance)
     if ('details' in accepted) throw invalidDocument(`${kind} ${key}`, accepted.details)
     const [before, after] = [current as Flag | undefined, accepted.value as Flag]
     if (kind === 'flag' && before !== undefined && losesVariants(before, after)) assertVariantsKept(new Map([[key, { before, after }]]), snapshot.flags())
