@@ -1,11 +1,18 @@
+import { spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { storeContract } from '../src/store/contract.js'
 import { RedisStore, type RedisStoreOptions } from '../src/store/redis.js'
 import type { Position, Store, Write } from '../src/store/store.js'
+import { makeFolder } from './helpers/folder.js'
+import { freePort } from './helpers/program.js'
+import { onPath } from './helpers/redis-server.js'
 import { emptyNamespace, startOwnRedis, startRedis } from './helpers/redis.js'
 import { documentsOf } from './helpers/reading.js'
+import { requireOrSkip } from './helpers/require.js'
 import { road } from './helpers/road.js'
 
 t.test('the contract of all stores', async (t) => {
@@ -348,4 +355,40 @@ t.test('two namespaces see nothing of each other', async (t) => {
   await put(a, 'b', '1')
   t.match(await b.read(), { position: { revision: 0 }, documents: [] })
   t.equal(woken, 0)
+})
+
+t.test('over TLS a server, and a Cluster that announces other addresses than it is reached at, are believed by their certificate only', async (t) => {
+  const installed = onPath('redis-server') ?? onPath('valkey-server')
+  if (!requireOrSkip(t, installed, 'redis-server', 'apt-get install redis-server')) return
+  const folder = makeFolder(t)
+  const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
+  // It is of localhost, and of no address.
+  const { status } = spawnSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost', '-keyout', key, '-out', cert])
+  if (!requireOrSkip(t, status === 0, 'openssl', 'apt-get install openssl')) return
+  const port = await freePort()
+  const { url } = await startOwnRedis(t, ['--cluster-enabled', 'yes', '--cluster-port', String(await freePort()), '--cluster-announce-ip', '127.0.0.1',
+    '--tls-port', String(port), '--tls-cert-file', cert, '--tls-key-file', key, '--tls-ca-cert-file', cert, '--tls-auth-clients', 'no', '--tls-cluster', 'yes'])
+  const client = new Redis(url)
+  t.teardown(() => client.disconnect())
+  await client.cluster('ADDSLOTSRANGE', 0, 16383)
+  await until(async () => /cluster_state:ok/.test(await client.cluster('INFO') as string))
+
+  const text = `rediss://localhost:${port}`
+  const tls = { ca: await readFile(cert, 'utf8') }
+  const natMap = { [`127.0.0.1:${port}`]: { host: 'localhost', port } }
+  const ways = [{ url: text, tls }, { nodes: [text], tls, natMap }, { url: `${text},${text}`, tls, natMap }]
+  for (const [i, redis] of ways.entries()) {
+    const store = open(t, { redis, namespace: `way-${i}` })
+    await put(store, 'a', '1')
+    t.equal((await store.read()).position.revision, 1)
+  }
+  for (const [redis, message] of [
+    [text, /self-signed certificate/],
+    [{ nodes: [text] }, /self-signed certificate/],
+    [{ nodes: [text], tls }, /does not match certificate/],
+    [{ url: text.replace('localhost', '127.0.0.1'), tls }, /does not match certificate/]
+  ] as const) {
+    const store = open(t, { redis: redis as RedisStoreOptions['redis'] })
+    await t.rejects(store.read(), { code: 'FST_FLAGS_STORE_UNAVAILABLE', message })
+  }
 })

@@ -20,7 +20,8 @@ async function askFirst<T> (servers: Address[], credentials: Credentials, signal
 /** One question on a connection of its own: the server may be silent, and is then not to be waited for. */
 async function ask (server: Address, credentials: Credentials, signal: AbortSignal, question: (client: Redis) => Promise<unknown>): Promise<unknown> {
   const client = new Redis({ ...plain, ...credentials, ...server, connectTimeout: 1000, commandTimeout: 1000, retryStrategy: () => null })
-  client.on('error', () => {})
+  let broken: Error | undefined
+  client.on('error', (error: Error) => { broken = error })
   const close = () => {
     client.disconnect()
     client.stream?.destroy()
@@ -28,6 +29,8 @@ async function ask (server: Address, credentials: Credentials, signal: AbortSign
   signal.addEventListener('abort', close)
   try {
     return await question(client)
+  } catch (error) {
+    throw broken ?? error // why it was closed says more than that it was
   } finally {
     signal.removeEventListener('abort', close)
     close()
