@@ -12,7 +12,7 @@ const folder = join(root, 'examples')
 
 t.test('every example runs alone and answers what its first lines show', async (t) => {
   const files = (await readdir(folder)).filter((file) => file.endsWith('.js'))
-  t.match(files.sort(), ['admin.js', 'basic.js', 'custom-context.js', 'custom-store.js', 'experiment.js', 'openfeature.js', 'opentelemetry.js', 'redis.js', 'remote-config.js', 'rollouts.js', 'targeting.js'])
+  t.ok(files.length >= 11, 'they are found')
   for (const file of files) {
     await t.test(file, async (t) => {
       const ports = [await freePort(), await freePort()]
