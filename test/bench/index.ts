@@ -6,6 +6,8 @@ const benches: Record<string, () => Promise<Row[]>> = {
   evaluation: async () => (await import('./evaluation.js')).evaluation(),
   plugin: async () => (await import('./plugin.js')).plugin(),
   http: async () => (await import('./http.js')).http(),
+  ofrep: async () => (await import('./ofrep.js')).ofrep(),
+  streams: async () => (await import('./streams.js')).streams(),
   store: async () => (await import('./store.js')).store(),
   experiments: async () => (await import('./experiments.js')).experiments(),
   replica: async () => (await import('./replica.js')).replica()

@@ -1,24 +1,22 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { connect, type AddressInfo } from 'node:net'
+import { connect, type AddressInfo, type Server, type Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
-import type { FastifyInstance } from 'fastify'
 
 /*
- * A load of 50 connections, each asking again as soon as it has its answer. The client is a process of its own that only
+ * A load of some connections, each asking again as soon as it has its answer. The client is a process of its own that only
  * counts bytes, so that the server, this process, is what is measured.
  */
 
-const connections = 50
 const milliseconds = 700
 
 /** Requests per second, and microseconds of this process's CPU time for each. */
 export interface Round { rate: number, cpu: number }
 
 /** One round against a listening app. All answers must have one length. */
-export async function run (app: FastifyInstance, request: string): Promise<Round> {
-  const { port } = app.server.address() as AddressInfo
-  const client = fork(fileURLToPath(import.meta.url), ['client', String(port), request])
+export async function run ({ server }: { server: Server }, request: string, connections = 50): Promise<Round> {
+  const { port } = server.address() as AddressInfo
+  const client = fork(fileURLToPath(import.meta.url), ['client', String(port), request, String(connections)])
   const before = process.cpuUsage()
   const [{ requests, seconds }] = await once(client, 'message') as [{ requests: number, seconds: number }]
   const { user, system } = process.cpuUsage(before)
@@ -26,7 +24,7 @@ export async function run (app: FastifyInstance, request: string): Promise<Round
   return { rate: requests / seconds, cpu: (user + system) / requests }
 }
 
-async function ask (port: number, text: string): Promise<void> {
+async function ask (port: number, text: string, connections: number): Promise<void> {
   const request = Buffer.from(text)
   let bytes = 0
   let length = 0
@@ -34,8 +32,7 @@ async function ask (port: number, text: string): Promise<void> {
     const socket = connect(port, '127.0.0.1').setNoDelay()
     await once(socket, 'connect')
     socket.write(request)
-    const [first] = await once(socket, 'data') as [Buffer]
-    length = first.length
+    length = await readAnswer(socket)
     return socket
   }))
   const start = performance.now()
@@ -55,4 +52,15 @@ async function ask (port: number, text: string): Promise<void> {
   }, milliseconds)
 }
 
-if (process.argv[2] === 'client') await ask(Number(process.argv[3]), process.argv[4]!)
+/** Reads one answer to its end, and tells its length. */
+async function readAnswer (socket: Socket): Promise<number> {
+  let text = ''
+  while (true) {
+    const [data] = await once(socket, 'data') as [Buffer]
+    text += data.toString('latin1')
+    const end = text.indexOf('\r\n\r\n') + 4
+    if (end > 3 && text.length >= end + Number(/\r\ncontent-length: (\d+)/i.exec(text)?.[1] ?? 0)) return text.length
+  }
+}
+
+if (process.argv[2] === 'client') await ask(Number(process.argv[3]), process.argv[4]!, Number(process.argv[5]))
