@@ -24,16 +24,38 @@ function write (key: string, { details }: Outcome, brief: boolean): string {
   return JSON.stringify({ key, value: value ?? undefined, reason, variant, metadata: brief ? { ...flagMetadata, cause: undefined, rule: undefined } : flagMetadata })
 }
 
-/** Every flag's answer, by key, as a JSON list. `brief`: of public flags alone. */
-export function listOfrep (subject: Subject, brief: boolean): string {
+// Of each, what stands in a list: a comma and the answer, its UTF-8 bytes as one character each, so that writing them is copying.
+const fullPieces = new WeakMap<Outcome, string>()
+const briefPieces = new WeakMap<Outcome, string>()
+
+/** Every flag's answer, by key, and what else `rest` says: `{"flags":[…],…}`. `brief`: of public flags alone. */
+export function listOfrep (subject: Subject, brief: boolean, rest: string): Buffer {
+  const known = brief ? briefPieces : fullPieces
   const entries = brief ? publicOnes(subject.snapshot) : sorted(subject.snapshot)
-  let text = '['
+  const pieces = new Array<string>(entries.length)
+  let length = 0
   for (let i = 0; i < entries.length; i++) {
     const entry = entries[i]!
-    if (i > 0) text += ','
-    text += toOfrep(entry.key, entry.evaluate(subject), brief)
+    const outcome = entry.evaluate(subject)
+    const piece = known.get(outcome) ?? pieceOf(entry.key, outcome, brief, known)
+    pieces[i] = piece
+    length += piece.length
   }
-  return text + ']'
+  const [head, tail] = ['{"flags":', entries.length === 0 ? `[]${rest}}` : `]${rest}}`]
+  const bytes = Buffer.allocUnsafe(head.length + length + Buffer.byteLength(tail))
+  let at = bytes.write(head, 'latin1')
+  if (entries.length > 0) {
+    for (let i = 0; i < pieces.length; i++) at += bytes.write(pieces[i]!, at, 'latin1')
+    bytes.write('[', head.length) // in place of the first comma
+  }
+  bytes.write(tail, at)
+  return bytes
+}
+
+function pieceOf (key: string, outcome: Outcome, brief: boolean, known: WeakMap<Outcome, string>): string {
+  const piece = Buffer.from(`,${toOfrep(key, outcome, brief)}`).toString('latin1')
+  if (outcome.details.reason !== 'ERROR') known.set(outcome, piece)
+  return piece
 }
 
 const publics = new WeakMap<Snapshot, FlagEntry[]>()

@@ -92,7 +92,7 @@ export const ofrepRoutes: FastifyPluginAsync<OfrepOptions> = async (app, { prefi
     const etag = etagOf([stamp, environment, brief ? 'brief' : 'full', eventStreams], context)
     reply.header('etag', etag)
     if (isNamed(etag, request.headers['if-none-match'])) return reply.header('cache-control', 'private, no-cache').code(304).send()
-    return send(reply, `{"flags":${listOfrep(subject, brief)}${eventStreams}}`)
+    return send(reply, listOfrep(subject, brief, eventStreams))
   }
 
   let catchingUp: Promise<unknown> | undefined
@@ -126,11 +126,12 @@ export const ofrepRoutes: FastifyPluginAsync<OfrepOptions> = async (app, { prefi
     throw new errors.FLAG_NOT_FOUND(JSON.stringify((request.params as { '*': string })['*'].slice(0, 100)))
   })
 
+  // Written as JSON once; what stands between needs no escaping.
+  const [opening, closing] = JSON.stringify([{ type: 'sse', endpoint: { origin, requestUri: `${path}${app.prefix}${base}/events?since=\n` }, inactivityDelaySec: 120 }]).split('\\n')
+
   /** The end of an answer: where to hear of changes, and since when. The ETag covers it: a client keeps the URL as long as its answer. */
   function eventStreamsOf (stamp: string, asker: Asker): string {
-    if (maxStreams === 0) return ''
-    const requestUri = `${path}${app.prefix}${base}/events?since=${stamp}${asker === undefined ? '' : `&token=${tokens.issue(asker)}`}`
-    return `,"eventStreams":${JSON.stringify([{ type: 'sse', endpoint: { origin, requestUri }, inactivityDelaySec: 120 }])}`
+    return maxStreams === 0 ? '' : `,"eventStreams":${opening}${stamp}${asker === undefined ? '' : `&token=${tokens.issue(asker)}`}${closing}`
   }
 }
 
@@ -149,7 +150,7 @@ function parseFast (text: string): unknown {
   }
 }
 
-function send (reply: FastifyReply, text: string): FastifyReply {
+function send (reply: FastifyReply, text: string | Buffer): FastifyReply {
   reply.header('cache-control', 'private, no-cache')
   reply.type('application/json; charset=utf-8')
   return reply.send(text)

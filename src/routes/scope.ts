@@ -46,7 +46,15 @@ export function openScope (app: FastifyInstance, { prefix, keyed = [], bodyLimit
   app.setSerializerCompiler(() => (value) => JSON.stringify(value))
 
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser<Buffer>(['application/json', 'application/merge-patch+json'], { parseAs: 'buffer', bodyLimit }, async (request: FastifyRequest, body: Buffer) => readBody(request, body, parse))
+  app.addContentTypeParser<Buffer>(['application/json', 'application/merge-patch+json'], { parseAs: 'buffer', bodyLimit }, (request: FastifyRequest, body: Buffer, done) => {
+    let value: unknown
+    try {
+      value = readBody(request, body, parse)
+    } catch (error) {
+      return done(error as FlagsError)
+    }
+    done(null, value)
+  })
 
   app.setErrorHandler((thrown, request, reply) => {
     const { statusCode, body } = present(explain(thrown, request), request, reply)

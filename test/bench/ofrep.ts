@@ -36,7 +36,8 @@ export async function ofrep (): Promise<Row[]> {
 
     const etag = String(headers.etag)
     const unchanged = await listen(async (app) => { app.post(all, async (request, reply) => reply.header('etag', etag).header('cache-control', 'private, no-cache').code(304).send()) })
-    rows.push(...await compare('1,000 flags by OFREP, unchanged: 304', many, unchanged, post(all, `If-None-Match: ${etag}\r\n`), post(all), 1 / 0.8))
+    const again = post(all, `If-None-Match: ${etag}\r\n`)
+    rows.push(...await compare('1,000 flags by OFREP, unchanged: 304', many, unchanged, again, again, 1 / 0.8))
     for (const app of [constant, stringified, unchanged]) await app.close()
   } finally {
     await few.close()
