@@ -62,6 +62,6 @@ const publics = new WeakMap<Snapshot, FlagEntry[]>()
 
 function publicOnes (snapshot: Snapshot): FlagEntry[] {
   let entries = publics.get(snapshot)
-  if (entries === undefined) publics.set(snapshot, entries = sorted(snapshot).filter(({ document }) => document.public === true))
+  if (entries === undefined) publics.set(snapshot, entries = sorted(snapshot).filter((entry) => entry.public))
   return entries
 }
