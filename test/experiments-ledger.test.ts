@@ -8,7 +8,7 @@ import { FileLedger } from '../src/experiments/file.js'
 import type { Ledger } from '../src/experiments/ledger.js'
 import { MemoryLedger } from '../src/experiments/memory.js'
 import { RedisLedger } from '../src/experiments/redis.js'
-import { batchOf, converted, exposed, ledgerContract, someExperiment } from './helpers/ledger-contract.js'
+import { batchOf, converted, exposed, ledgerContract, patient, someExperiment } from './helpers/ledger-contract.js'
 import { emptyNamespace, startRedis } from './helpers/redis.js'
 
 async function folder (t: Test): Promise<string> {
@@ -90,12 +90,12 @@ t.test('a file is written anew when it grows, with the same counts, and forgets 
 
 t.test('in Redis', async (t) => {
   const { url, namespace } = await startRedis(t)
-  await ledgerContract(t, () => ({ open: () => new RedisLedger({ redis: url, namespace }), shared: true, keeps: true }))
+  await ledgerContract(t, () => ({ open: () => patient(new RedisLedger({ redis: url, namespace })), shared: true, keeps: true }))
 })
 
 t.test('Redis keeps no name of a unit, everything with an expiry, units as small as can be, and each experiment under its own tag', async (t) => {
   const { url, namespace, client } = await startRedis(t)
-  const ledger = open(t, new RedisLedger({ redis: url, namespace }))
+  const ledger = open(t, patient(new RedisLedger({ redis: url, namespace })))
   const experiments = [someExperiment(), someExperiment()]
   for (const experiment of experiments) {
     await ledger.record(batchOf(experiment, { exposures: Array.from({ length: 500 }, (_, unit) => exposed(`alice-${unit}`, 'a', undefined, `event-${unit}-alice`)), conversions: [converted('alice-1', 'buy')], reads: { a: 1 } }))
@@ -111,13 +111,13 @@ t.test('Redis keeps no name of a unit, everything with an expiry, units as small
       if (!key.endsWith(':counts') && !/^(listpack|ziplist)$/.test(await client.object('ENCODING', key) as string)) t.fail(`${key} is not small`)
     }
   }
-  const other = open(t, new RedisLedger({ redis: url, namespace: `${namespace}-other` }))
+  const other = open(t, patient(new RedisLedger({ redis: url, namespace: `${namespace}-other` })))
   t.equal((await other.read(experiments[0]!)).variants.a!.units, 0, 'namespaces are apart')
 })
 
 t.test('when Redis has lost everything, counting begins anew', async (t) => {
   const { url, namespace, client } = await startRedis(t)
-  const ledger = open(t, new RedisLedger({ redis: url, namespace }))
+  const ledger = open(t, patient(new RedisLedger({ redis: url, namespace })))
   const experiment = someExperiment()
   await ledger.record(batchOf(experiment, { exposures: [exposed('u1', 'a'), exposed('u2', 'a')] }))
   await emptyNamespace(client, namespace)
@@ -137,7 +137,7 @@ t.test('without a Redis a batch is refused within seconds, and nothing that wait
 t.test('whatever is recorded, in whatever order and however often, all ledgers say the same of it', async (t) => {
   const { url, namespace } = await startRedis(t)
   const path = join(await folder(t), 'flags.json.experiments')
-  const [memory, file, redis] = [open(t, new MemoryLedger()), open(t, new FileLedger(path)), open(t, new RedisLedger({ redis: url, namespace }))]
+  const [memory, file, redis] = [open(t, new MemoryLedger()), open(t, new FileLedger(path)), open(t, patient(new RedisLedger({ redis: url, namespace })))]
   const day = 86_400_000
   const time = fc.integer({ min: 0, max: 5 * 864_000 }).map((tenths) => Date.UTC(2026, 10, 18) + 100 * tenths)
   const unit = fc.integer({ min: 0, max: 8 }).map((number) => `u${number}`)

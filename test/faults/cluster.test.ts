@@ -6,7 +6,7 @@ import { RedisLedger } from '../../src/experiments/redis.js'
 import { storeContract } from '../../src/store/contract.js'
 import { slotOf } from '../../src/store/redis-guides.js'
 import { RedisStore } from '../../src/store/redis.js'
-import { batchOf, exposed, ledgerContract, someExperiment } from '../helpers/ledger-contract.js'
+import { batchOf, exposed, ledgerContract, patient, someExperiment } from '../helpers/ledger-contract.js'
 import { startLoad, type Figures } from '../helpers/load.js'
 import { within } from '../helpers/promised.js'
 import { until } from '../helpers/redis-node.js'
@@ -61,7 +61,7 @@ t.test('row 10: on a Cluster reads never stop, writes are back within 8 s and ch
   })
 
   await t.test('experiments lie on all of the nodes, and are counted as anywhere', async (t) => {
-    const open = () => new RedisLedger({ redis: { nodes: urlsOf(cluster) } })
+    const open = () => patient(new RedisLedger({ redis: { nodes: urlsOf(cluster) } }))
     await ledgerContract(t, () => ({ open, shared: true, keeps: true }))
     const ledger = open()
     t.teardown(() => ledger.close())

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Test } from 'tap'
+import { isFlagsError } from '../../src/errors.js'
 import type { Batch, Ledger } from '../../src/experiments/ledger.js'
 import { experimentOf, type Experiment } from '../../src/model/experiment.js'
 import type { Flag } from '../../src/model/flag.js'
@@ -29,6 +30,25 @@ export function batchOf (experiment: Experiment, parts: Partial<Batch>): Batch {
 
 export const exposed = (unit: string, variant: string, time = noon, id?: string) => ({ unit, variant, time, ...(id !== undefined && { id }) })
 export const converted = (unit: string, goal: string, value = 0, time = noon + hour) => ({ unit, goal, value, time })
+
+/** A ledger as whoever uses it should: on a busy machine an answer may be late, and the same batch is sent again. */
+export function patient (ledger: Ledger): Ledger {
+  async function insist<T> (ask: () => Promise<T>): Promise<T> {
+    for (const end = Date.now() + 20_000; ;) {
+      try {
+        return await ask()
+      } catch (error) {
+        if (!isFlagsError(error) || error.code !== 'FST_FLAGS_STORE_UNAVAILABLE' || Date.now() > end) throw error
+      }
+    }
+  }
+  return {
+    settlesAfter: ledger.settlesAfter,
+    record: (batch) => insist(() => ledger.record(batch)),
+    read: (experiment, range) => insist(() => ledger.read(experiment, range)),
+    close: () => ledger.close()
+  }
+}
 
 /** What every ledger holds to. */
 export async function ledgerContract (t: Test, makePlace: () => Promise<LedgerPlace> | LedgerPlace): Promise<void> {
