@@ -20,6 +20,7 @@ const documents = {
   flags: {
     checkout: { enabled: true, description: 'The new checkout', owner: 'shop', tags: ['web'], serve: { percentage: 25 } },
     limits: { environments: { production: { enabled: false, serve: 'many' }, staging: { enabled: true, serve: 'many' } }, variants: { few: { size: 10 }, many: { size: 50, lazy: true } }, offVariant: 'few' },
+    'new-payment': { enabled: true, serve: { stages: [{ percentage: 0, groups: ['internal'] }, { percentage: 50 }] } },
     paying: { enabled: true, serve: 'off', rules: [{ name: 'plan', when: { all: [{ segment: 'payers' }, { attribute: 'age', operator: 'gte', value: 18 }] }, serve: 'on' }] }
   },
   segments: { payers: { when: { attribute: 'plan', operator: 'in', value: ['pro'] } } }
@@ -49,17 +50,17 @@ t.test('every command does and says the same over HTTP, on a file and on Redis',
         t.match(called, { code, stdout, stderr }, line)
         if (stderr === '') t.equal(called.stderr, '', line)
       }
-      t.strictSame(await call('import -', JSON.stringify(documents)), { code: 0, stdout: 'flags: 3 created, 0 replaced, 0 as they were\nsegments: 1 created, 0 replaced, 0 as they were\n', stderr: '' })
-      await says('list', new RegExp(`^FLAG      SERVES {40}OWNER  TAGS  CHANGED\ncheckout  25 % {42}shop   web   just now by ${by}\nlimits    production off · staging many {15}just now by ${by}\npaying    off, 1 rule {33}just now by ${by}\n$`.replace(/ \{\d+\}/g, ' +')))
+      t.strictSame(await call('import -', JSON.stringify(documents)), { code: 0, stdout: 'flags: 4 created, 0 replaced, 0 as they were\nsegments: 1 created, 0 replaced, 0 as they were\n', stderr: '' })
+      await says('list', new RegExp(`^FLAG      SERVES {40}OWNER  TAGS  CHANGED\ncheckout  25 % {42}shop   web   just now by ${by}\nlimits    production off · staging many {15}just now by ${by}\nnew-payment  0 % \\(stage 1 of 2\\) {9}just now by ${by}\npaying    off, 1 rule {33}just now by ${by}\n$`.replaceAll(/ {2,}/g, ' +').replace(/ \{\d+\}/g, ' +')))
       await says('list --tag web --owner shop --q new --json', /^\{"flags":\[\{"key":"checkout",[^\n]*\}\]\}\n$/)
       await says('list --stale 1h', '', 'no flag matches\n')
       await says('get checkout', /^\{\n {2}"key": "checkout",\n {2}"enabled": true,/)
-      await says('set checkout 50%', /^checkout {2}50 % {2}\(version 5\)\n$/)
-      await says('set checkout 50%', /^checkout {2}50 % {2}\(version 5, as it was\)\n$/)
-      await says('disable checkout', 'checkout  off  (version 6)\n')
-      await says('set checkout on', 'checkout  off  (version 7)\n', 'note: the flag as a whole is off; to switch it on: fastify-flags enable checkout\n')
-      await says('enable checkout --json', /^\{"key":"checkout",.*"serve":"on",.*"version":8.*\}\n$/)
-      await says('set limits 10% --environment staging', 'limits  production off · staging 10 % many  (version 9)\n')
+      await says('set checkout 50%', /^checkout {2}50 % {2}\(version 6\)\n$/)
+      await says('set checkout 50%', /^checkout {2}50 % {2}\(version 6, as it was\)\n$/)
+      await says('disable checkout', 'checkout  off  (version 7)\n')
+      await says('set checkout on', 'checkout  off  (version 8)\n', 'note: the flag as a whole is off; to switch it on: fastify-flags enable checkout\n')
+      await says('enable checkout --json', /^\{"key":"checkout",.*"serve":"on",.*"version":9.*\}\n$/)
+      await says('set limits 10% --environment staging', 'limits  production off · staging 10 % many  (version 10)\n')
       await says('set limits few --environment production', /^limits {2}production off · staging/, /the flag is off in production; to switch it on there: fastify-flags enable limits --environment production\n/)
       await says('enable limits --environment prodution', '', /\/environments\/prodution\/serve is missing; say what everyone else gets/, 1)
       await says('set limits few --environment prodution', /prodution off/, `note: the flag had no environment prodution until now; did you mean production?
@@ -67,7 +68,7 @@ note: the flag is off in prodution; to switch it on there: fastify-flags enable 
 `)
       await says('set limits 10%', '', /flag limits serves for each environment \(production, staging, prodution\); say which one with --environment/, 2)
       await says('explain paying --user u1 --attribute plan=pro --attribute age=20', `paying for u1 in production: on (true)
-TARGETING_MATCH, rule, version 4
+TARGETING_MATCH, rule, version 5
    enabled    yes
 →  rule plan  matches
               all of: yes
@@ -77,8 +78,15 @@ TARGETING_MATCH, rule, version 4
               serves on
 `)
       await says('explain limits --environment staging --group a --group b --json', /"hashed":null.*"reason":"DEFAULT"/)
-      await says('history checkout --limit 2', new RegExp(`^VERSION  WHEN +WHO +WHAT\n8 +\\S+Z  ${by} +on\n7 +\\S+Z  ${by} +off\n$`), 'there is more; --limit 20 shows more\n')
-      await says('history --limit 1 --json', /^\{"changes":\[\{"version":11,.*"key":"limits"/)
+      await says('history checkout --limit 2', new RegExp(`^VERSION  WHEN +WHO +WHAT\n9 +\\S+Z  ${by} +on\n8 +\\S+Z  ${by} +off\n$`), 'there is more; --limit 20 shows more\n')
+      await says('history --limit 1 --json', /^\{"changes":\[\{"version":12,.*"key":"limits"/)
+      await says('rollout new-payment', /^new-payment: stage 1 of 2, 0 % and groups internal\n {2}waiting: .* a person advances it\n {2}next: 50 %\n {2}since \S+Z\n(?: {2}last moved .*\n)? {2}version 4\n$/)
+      await says('advance new-payment', new RegExp(`^new-payment: stage 2 of 2, 50 % and groups internal\n  complete: this is the last stage\n  since \\S+Z\n  last moved by ${by} \\(advance\\) at \\S+Z\n  version 13\n$`))
+      await says('advance new-payment', '', /stands at its last stage/, 1)
+      await says('rollback new-payment --json', /"status":"paused","stage":0,/)
+      await says('resume new-payment', /waiting/)
+      await says('pause checkout', '', /checkout/, 1)
+      await says('set new-payment 5%', '', /staged rollout, which this would end; move it with fastify-flags advance or rollback/, 1)
       await says('enable chekout', '', 'fastify-flags: There is no flag chekout; did you mean checkout?\n', 4)
       await says('explain nothing-like-it', '', 'fastify-flags: There is no flag nothing-like-it; fastify-flags list shows all\n', 4)
       await says('get chekout --json', '', '{"code":"FST_FLAGS_FLAG_NOT_FOUND","message":"There is no flag chekout; did you mean checkout?"}\n', 4)
@@ -90,6 +98,7 @@ declare module 'fastify-flags' {
     /** The new checkout */
     'checkout': boolean
     'limits': { size: number, lazy?: boolean }
+    'new-payment': boolean
     'paying': boolean
   }
 }
@@ -97,11 +106,11 @@ declare module 'fastify-flags' {
       const { stdout: exported } = await call('export')
       t.match(JSON.parse(exported), { flags: { checkout: { serve: 'on' } }, segments: documents.segments })
       const changed = exported.replace('"The new checkout"', '"Another"')
-      t.match(await call('import - --dry-run', changed), { code: 0, stdout: '  replace  checkout\nflags: 0 created, 1 replaced, 2 as they were\nsegments: 0 created, 0 replaced, 1 as they were\nnothing was written (--dry-run)\n' })
+      t.match(await call('import - --dry-run', changed), { code: 0, stdout: '  replace  checkout\nflags: 0 created, 1 replaced, 3 as they were\nsegments: 0 created, 0 replaced, 1 as they were\nnothing was written (--dry-run)\n' })
       const refused = await call('import -', '{"flags":{"a":{"enabled":1},"b":{"enabld":true}}}')
       t.match(refused, { code: 1, stderr: /^fastify-flags: The import is not valid: .*\n {2}\/flags\/a\/enabled must be true or false.*\n {2}\/flags\/b\/enabld .*did you mean "enabled"\?.*\n$/ })
       await says('reset', '', /this removes all flags and segments .*add --yes if that is meant\n/, 2)
-      await says('reset --yes', /^4 flags and segments were removed from /)
+      await says('reset --yes', /^5 flags and segments were removed from /)
       await says('list', '', 'there are no flags yet; fastify-flags import brings some\n')
     })
   }

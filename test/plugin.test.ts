@@ -22,7 +22,9 @@ t.test('a change made in one process is what the other answers next', async (t) 
   const [first, second] = [await build(t, { store: new MemoryStore(memory) }), await build(t, { store: new MemoryStore(memory) })]
   second.get('/', async (req) => ({ on: req.flags.isEnabled('new-checkout') }))
   t.same((await second.inject('/')).json(), { on: false })
+  const followed = new Promise((resolve) => second.flags.once('change', resolve))
   await first.flags.admin.put('new-checkout', on, { by: 'alice' })
+  await followed
   t.same((await second.inject('/')).json(), { on: true })
 })
 

@@ -5,6 +5,7 @@ import Fastify from 'fastify'
 import t from 'tap'
 import flags, { type Flag } from '../src/index.js'
 import { makeFolder } from './helpers/folder.js'
+import { callCli } from './helpers/cli.js'
 import { freePort, root, startProgram } from './helpers/program.js'
 import { playTranscript } from './helpers/shown.js'
 
@@ -61,6 +62,16 @@ t.test('changing flags over HTTP answers as it is shown, the refusals included',
   const token = 'a-token-for-this-test'
   const { addresses } = await startProgram(t, ['dist/sidecar/cli.js', 'serve', '--port', '0', '--memory'], { env: { FLAGS_ADMIN_TOKENS: `alice=${token}` } })
   t.ok(await playTranscript(find('with admin').replaceAll('$TOKEN', token), () => addresses[0]!) > 0)
+})
+
+t.test('the command line prints what is shown', async (t) => {
+  const file = join(t.testdir(), 'flags.json')
+  await cp(join(root, 'examples', 'flags.json'), file)
+  const program = async (words: string[]) => {
+    const { code, stdout, stderr } = await callCli([...words, '--file', file])
+    return code === 0 ? stdout : stderr
+  }
+  t.ok(await playTranscript(find('with fastify-flags'), String, { 'fastify-flags': program }) > 0)
 })
 
 t.test('what the README points to is there', async (t) => {

@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import { UsageError } from '../src/sidecar/failures.js'
 import type { Env } from '../src/sidecar/options.js'
@@ -212,4 +213,13 @@ t.test('a Redis is shown without its passwords, and a text that cannot be read i
   for (const secret of ['redis://:hunter2', 'redis://:50%hunter2@a', 'hunter2@a', 'redis://:hunter2@a,b', 'sentinel://:hunter2@a', 'sentinel://:hunter2@a/m?password=hunter2', 'redis://:x@a,redis://:hunter2@b', 'cluster://:hunter2@a']) {
     t.throws(() => read('', { REDIS_URL: secret }), { message: /^((?!hunter2).)*$/ }, secret)
   }
+})
+
+t.test('the image and its composition set variables that there are, and copy files that there are', async (t) => {
+  const [image, ignored, composition] = ['Dockerfile', 'Dockerfile.dockerignore', 'compose.yaml'].map((name) => readFileSync(`examples/sidecar/${name}`, 'utf8'))
+  const known = [...Object.keys(tokenVariables), ...Object.values(commands.get('serve')!.options).flatMap(({ env }) => env)]
+  for (const [name] of `${image} ${composition}`.matchAll(/\bFLAGS_\w+/g)) t.ok(known.includes(name), name)
+  for (const [, name] of image!.matchAll(/^COPY (?!--from)(.*) \S+$/gm)) for (const file of name!.split(' ')) t.ok(existsSync(file) && ignored!.includes(`!${file}\n`), file)
+  t.match(image, /^USER node$/m)
+  t.match(image, /^HEALTHCHECK .*\/healthz/m)
 })

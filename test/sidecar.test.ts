@@ -13,7 +13,7 @@ const secret = (name: string) => `${name}-secret-of-32-characters-xxxxx`
 const bearer = (name: string) => ({ authorization: `Bearer ${secret(name)}` })
 
 async function build (t: Test, line: string, env: Record<string, string> = {}): Promise<{ app: FastifyInstance, settings: Settings }> {
-  const settings = readSettings(`--log-level silent ${line}`.trim().split(' '), env)
+  const settings = readSettings(`${line.includes('--log-level') ? '' : '--log-level silent '}${line}`.trim().split(' '), env)
   const app = await buildSidecar(settings)
   t.teardown(() => app.close())
   return { app, settings }
@@ -96,9 +96,31 @@ fastify-flags 0.0.0 listens on http://127.0.0.1:8080
   flags        8
   identity     callers say who asks; X-User-Id, X-User-Groups and X-Region, which go before that, count from 10.0.0.0/8 (--trust)
   evaluation   open to whoever can reach it; FLAGS_EVALUATION_TOKENS=name=secret closes it
+  OFREP        http://127.0.0.1:8080, for OpenFeature's providers
+  pages        those of other sites may not ask; --cors https://shop.example opens it to them
   admin        off; FLAGS_ADMIN_TOKENS=name=secret opens it (or --dev, to try it)
+  operations   http://127.0.0.1:8080/docs, /readyz and /metrics
+  logs         none (--log-level)
   warning      the variable FLAGS_ADMIN_TOKEN does nothing; did you mean FLAGS_ADMIN_TOKENS?
 Ask:     curl 'http://127.0.0.1:8080/flags/beta_features/evaluate?user=alice'`)
+
+  const closed = await build(t, `--file ${cwd}/flags.json --environment prodution --log-level fatal --cors https://a.example,https://b.example --public-url https://flags.example/v1 --snapshot-file ${cwd}/left.json`, {
+    FLAGS_ADMIN_TOKENS: `alice=${secret('a')}`, FLAGS_EVALUATION_TOKENS: `qa@staging=${secret('q')}`, FLAGS_BROWSER_TOKENS: `web=${secret('w')}`
+  })
+  const told = report(closed.settings, 'http://127.0.0.1:8080', closed.app.flags).replaceAll(cwd, '/here')
+  for (const line of [
+    'snapshot     /here/left.json, to start from when the store does not answer',
+    'evaluation   for the tokens of qa (staging only), web',
+    'OFREP        https://flags.example/v1, for OpenFeature\'s providers',
+    'pages        those of https://a.example, https://b.example may ask (--cors)',
+    'admin        http://127.0.0.1:8080/admin, for the tokens of alice',
+    'operations   http://127.0.0.1:8080/docs, /readyz and /metrics, the last for tokens too',
+    'logs         JSON lines on stdout, fatal and above (--log-level)',
+    'warning      no flag knows the environment prodution; known are production, staging',
+    'evaluate?user=alice\' -H "Authorization: Bearer $TOKEN"',
+    'Or:      FLAGS_TOKEN=… fastify-flags list --url http://127.0.0.1:8080'
+  ]) t.match(told, line)
+  t.notMatch(told, secret('a'))
 })
 
 t.test('a request that is no HTTP path, or too long, is answered in our own words', async (t) => {

@@ -21,8 +21,8 @@ const maxDepth = 90
 export type Checked<T> = { value: T } | { details: ErrorDetail[] }
 export type Read<T> = { value: T, unknownFields: readonly string[] } | { details: ErrorDetail[] }
 
-const isFlag = Compile(Flag)
-const isSegment = Compile(Segment)
+const isFlag = compiled(Flag)
+const isSegment = compiled(Segment)
 /** Fields that are unknown are not looked for, which is half the work of a check. */
 const isLikeFlag = Compile(open(Flag))
 const isLikeSegment = Compile(open(Segment))
@@ -74,6 +74,12 @@ function open (schema: TSchema): TSchema {
 }
 
 interface Validator { Check (value: unknown): boolean }
+
+/** Compiled when it is first asked: who only reads flags needs none of the validators for writing. */
+function compiled (schema: TSchema): Validator {
+  let validator: Validator | undefined
+  return { Check: (value) => (validator ??= Compile(schema)).Check(value) }
+}
 
 function check<T> (key: string, document: unknown, schema: TSchema, validator: Validator, meaning: (value: unknown, sound: Sound) => Iterable<ErrorDetail>): Checked<T> {
   const copied = copy(document)

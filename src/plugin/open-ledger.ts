@@ -1,21 +1,32 @@
 import { FileLedger } from '../experiments/file.js'
 import type { Ledger } from '../experiments/ledger.js'
 import { MemoryLedger } from '../experiments/memory.js'
-import { RedisLedger } from '../experiments/redis.js'
 import type { Settings } from '../options.js'
 import { FileStore } from '../store/file.js'
-import { RedisStore } from '../store/redis.js'
+import type { RedisConnection } from '../store/redis-connection.js'
 
 /** Experiments are counted beside the flags: in the same Redis, in a file beside theirs, or, with any other store, in the memory of this process. */
-export function openLedger ({ store, namespace }: Settings): Ledger {
+export async function openLedger ({ store, namespace }: Settings): Promise<Ledger> {
   switch (store.kind) {
-    case 'redis': return new RedisLedger({ redis: store.redis, namespace })
+    case 'redis': return await redisLedger({ redis: store.redis, namespace })
     case 'file': return fileLedger(store.file)
     case 'memory': return new MemoryLedger()
     case 'own':
-      if (store.store instanceof RedisStore) return new RedisLedger(store.store.place)
-      return store.store instanceof FileStore ? fileLedger(store.store.file) : new MemoryLedger()
+      if (store.store instanceof FileStore) return fileLedger(store.store.file)
+      return await ofRedisStore(store.store) ?? new MemoryLedger()
   }
+}
+
+/** Imported where there is a Redis, with all of ioredis. */
+async function redisLedger (place: { redis: RedisConnection, namespace?: string }): Promise<Ledger> {
+  const { RedisLedger } = await import('../experiments/redis.js')
+  return new RedisLedger(place)
+}
+
+async function ofRedisStore (store: object): Promise<Ledger | undefined> {
+  if (!('place' in store)) return undefined
+  const { RedisStore } = await import('../store/redis.js') // as whoever made the store has
+  return store instanceof RedisStore ? await redisLedger(store.place) : undefined
 }
 
 function fileLedger (file: string): Ledger {

@@ -6,14 +6,13 @@ import { keepSnapshotFile } from '../replica/keep-snapshot-file.js'
 import { SnapshotFile, type Left } from '../replica/snapshot-file.js'
 import { FileStore } from '../store/file.js'
 import { MemoryStore } from '../store/memory.js'
-import { RedisStore } from '../store/redis.js'
 import type { Store } from '../store/store.js'
 
 /** A replica of the store that the options ask for; nothing waits yet for a connection. Closing it closes the store, an app's own too. */
 export async function openReplica (settings: Settings, log: FastifyBaseLogger): Promise<{ replica: Replica, close (): Promise<void> }> {
   const { bootstrap, staleAfter, snapshotFile, namespace } = settings
   const file = snapshotFile === undefined ? undefined : new SnapshotFile(snapshotFile, namespace)
-  const store = openStore(settings, log)
+  const store = await openStore(settings, log)
   try {
     const left = await file?.read().catch((error) => { log.warn(`fastify-flags: ${textOf(error)}`) }) as Left | undefined
     const replica = new Replica({ store, staleAfter, bootstrap, left, restores: mayChange(settings) })
@@ -39,11 +38,14 @@ function mayChange ({ admin }: Settings): boolean {
   return admin !== undefined && (admin.authorize !== undefined || Object.keys(admin.tokens ?? {}).length > 0)
 }
 
-function openStore ({ store, namespace }: Settings, log: FastifyBaseLogger): Store {
+async function openStore ({ store, namespace }: Settings, log: FastifyBaseLogger): Promise<Store> {
   switch (store.kind) {
     case 'own': return store.store
     case 'memory': return new MemoryStore()
-    case 'redis': return new RedisStore({ redis: store.redis, namespace, warn: (message) => { log.warn(`fastify-flags: ${message}`) } })
+    case 'redis': {
+      const { RedisStore } = await import('../store/redis.js') // with all of ioredis, which the other stores start without
+      return new RedisStore({ redis: store.redis, namespace, warn: (message) => { log.warn(`fastify-flags: ${message}`) } })
+    }
     case 'file': return new FileStore({ file: store.file })
   }
 }

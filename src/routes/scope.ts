@@ -114,9 +114,10 @@ function serialize (reply: FastifyReply, value: unknown): unknown {
 }
 
 function validatorOf (schema: TSchema, part: string) {
-  const validator = Compile(schema)
+  let validator: { Check (value: unknown): boolean } | undefined // compiled when it is first asked, for the start's sake
   const optional = Type.IsOptional(schema)
   return (value: unknown) => {
+    validator ??= Compile(schema)
     if (validator.Check(value)) return true
     if (optional && value === null) return { value: undefined } // Fastify gives null for a body that is not there
     return { error: invalid(part, faultsOf(schema, value).map(({ path, message }) => ({ path, message }))) }

@@ -1,4 +1,5 @@
 import type { Admin, Changes, ChangesQuery, DocumentSet, FlagHistory, FlagPatch, HistoryRange, ImportReport, StoredFlag, StoredSegment } from '../admin.js'
+import type { Move, RolloutPlace } from '../admin/rollouts.js'
 import type { EvaluationContext } from '../model/context.js'
 import type { Target } from './target.js'
 
@@ -9,6 +10,8 @@ export interface Client {
   get (key: string): Promise<StoredFlag>
   patch (key: string, patch: FlagPatch): Promise<StoredFlag>
   switch (key: string, action: 'enable' | 'disable', environment: string | undefined): Promise<StoredFlag>
+  rollout (key: string, place: RolloutPlace): Promise<Awaited<ReturnType<Admin['rollout']>>>
+  move (key: string, move: Move, place: RolloutPlace): Promise<StoredFlag>
   explain (key: string, context: EvaluationContext, environment: string | undefined): Promise<ReturnType<Admin['explain']>>
   history (key: string, range: HistoryRange): Promise<FlagHistory>
   changes (query: ChangesQuery): Promise<Changes>

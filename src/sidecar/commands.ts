@@ -1,3 +1,4 @@
+import type { Move } from '../admin/rollouts.js'
 import { serveOptions, settingsOf } from './settings.js'
 import type { Given, Option } from './options.js'
 import { targetOptions } from './target.js'
@@ -24,6 +25,18 @@ export interface Command {
 const json: Option = { env: [], help: 'for scripts: one JSON document on stdout, errors as JSON on stderr' }
 const environment = (help: string): Option => ({ value: 'NAME', env: [], help })
 const yes: Option = { env: [], help: 'that this is meant' }
+const rolloutOptions = {
+  environment: environment('in this environment; needed where the flag has environments'),
+  rule: { value: 'RULE', env: [], help: 'the rollout of this rule, by its name or number from 0, not the flag\'s own' },
+  json,
+  ...targetOptions
+} satisfies Record<string, Option>
+const moving = (move: Move, summary: string): Command => ({
+  words: ['KEY'],
+  summary,
+  options: rolloutOptions,
+  run: async (call) => { await (await import('./commands/rollout.js')).move(call, move) }
+})
 const limit: Option = { value: 'NUMBER', env: [], help: 'how many, 1 to 1000 (default 20)' }
 
 /** Every command, in the groups of the help. What each does is imported when it is called. */
@@ -112,6 +125,21 @@ export const groups: ReadonlyArray<{ title: string, commands: Readonly<Record<st
         options: { environment: environment('in this environment; needed where the flag has environments'), json, ...targetOptions },
         run: async (call) => { await (await import('./commands/change.js')).set(call) }
       }
+    }
+  },
+  {
+    title: 'Roll out in stages',
+    commands: {
+      rollout: {
+        words: ['KEY'],
+        summary: 'where it stands, and when the next stage comes',
+        options: rolloutOptions,
+        run: async (call) => { await (await import('./commands/rollout.js')).rollout(call) }
+      },
+      advance: moving('advance', 'to the next stage'),
+      rollback: moving('rollback', 'to the stage before, where it stays paused; from the first one, off'),
+      pause: moving('pause', 'stop its clock'),
+      resume: moving('resume', 'let its clock go on')
     }
   },
   {

@@ -49,6 +49,8 @@ function clientOf (replica: Replica, target: StoreTarget, by: string): Client {
     get: async (key) => admin.get(key),
     patch: async (key: string, patch: FlagPatch) => await write(admin.patch(key, patch, { by })),
     switch: async (key, action, environment) => await write(admin[action](key, { environment, by })),
+    rollout: async (key, place) => await admin.rollout(key, place),
+    move: async (key, move, place) => await write(admin[move](key, { ...place, by })),
     explain: async (key: string, context: EvaluationContext, environment) => admin.explain(key, context, environment),
     history: async (key: string, range: HistoryRange) => await admin.history(key, range),
     changes: async (query: ChangesQuery) => await admin.changes(query),

@@ -36,11 +36,15 @@ ${examples === undefined ? '' : `Examples\n${examples.map((line) => `  ${line}\n
 }
 
 const routes = `
-  ${'GET /flags/KEY/evaluate?user=U'.padEnd(34)}one flag for one user; more parameters are attributes: &groups=a,b&region=eu&plan=pro
-  ${'GET /flags?user=U'.padEnd(34)}all flags for one user
-  ${'GET|PUT|PATCH|DELETE /admin/flags/KEY'.padEnd(34)}
-  ${'GET /healthz, /readyz'.padEnd(34)}it is alive; it has flags to answer with
-`
+${[
+  ['GET /flags/KEY/evaluate?user=U', 'one flag for one user; others are attributes: &groups=a,b&region=eu&plan=pro'],
+  ['GET /flags?user=U', 'all flags for one user'],
+  ['POST /flags/events', 'exposures and conversions'],
+  ['POST /ofrep/v1/evaluate/flags[/KEY]', 'what OpenFeature\'s OFREP providers ask'],
+  ['GET|PUT|PATCH|DELETE /admin/flags/KEY', 'changes flags; and what else the commands here do with --url'],
+  ['GET /docs, /openapi.json', 'every route, to read and to try'],
+  ['GET /healthz, /readyz, /metrics', 'it is alive; it has flags to answer with; numbers for Prometheus']
+].map(([route, what]) => `  ${route!.padEnd(38)} ${what}\n`).join('')}`
 
 function serving (): string {
   return `Secrets stand in the environment only, as name=secret,name=secret; a name stands in the history, and may stand here twice

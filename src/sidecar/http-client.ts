@@ -1,4 +1,5 @@
 import type { DocumentSet, FlagPatch, HistoryRange, ChangesQuery } from '../admin.js'
+import type { Move, RolloutPlace } from '../admin/rollouts.js'
 import { textOf, type FlagsError } from '../errors.js'
 import type { EvaluationContext } from '../model/context.js'
 import type { Client, ListFilter } from './client.js'
@@ -33,8 +34,15 @@ export class HttpClient implements Client {
   }
 
   async switch (key: string, action: 'enable' | 'disable', environment: string | undefined) {
-    const at = environment === undefined ? '' : `/environments/${encodeURIComponent(environment)}`
-    return await this.#ask('POST', `/flags/${encodeURIComponent(key)}${at}/${action}`)
+    return await this.#ask('POST', `${place(key, environment)}/${action}`)
+  }
+
+  async rollout (key: string, { environment, rule }: RolloutPlace) {
+    return await this.#ask('GET', `${place(key, environment)}/rollout`, { query: { rule } })
+  }
+
+  async move (key: string, move: Move, { environment, rule }: RolloutPlace) {
+    return await this.#ask('POST', `${place(key, environment)}/rollout/${move}`, { body: { rule } })
   }
 
   async explain (key: string, context: EvaluationContext, environment: string | undefined) {
@@ -122,4 +130,9 @@ export class HttpClient implements Client {
     if (status >= 502) return new UnreachableError(`${this.#url} answered ${status}: what stands before it cannot reach it`)
     return new FailedError(`${this.#url} answered ${status}, and not as the admin routes of fastify-flags do; if they have a prefix, it belongs into the address: --url http://host/prefix`)
   }
+}
+
+/** A flag's own route, or that of its part for an environment. */
+function place (key: string, environment: string | undefined): string {
+  return `/flags/${encodeURIComponent(key)}${environment === undefined ? '' : `/environments/${encodeURIComponent(environment)}`}`
 }

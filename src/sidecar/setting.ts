@@ -24,7 +24,7 @@ export function settingOf (flag: Flag & { key: string }, value: string, environm
 
 function serveOf (flag: Flag & { key: string }, serve: Serve | undefined, value: string): Serve {
   const draw = typeof serve === 'object' ? serve : undefined
-  if (draw?.stages !== undefined) throw new errors.INVALID_REQUEST(`Flag ${flag.key} is in a staged rollout, which this would end; move it from stage to stage, or disable it`)
+  if (draw?.stages !== undefined) throw new errors.INVALID_REQUEST(`Flag ${flag.key} is in a staged rollout, which this would end; move it with fastify-flags advance or rollback, or disable it`)
   const variants = [...variantsOf(flag).keys()]
   if (variants.includes(value)) return value
   const percentage = /^(\d+(?:\.\d+)?)\s*%$/.exec(value)?.[1]

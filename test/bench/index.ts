@@ -3,6 +3,7 @@ import type { Row } from './measure.js'
 // Each gives its rows; name some on the command line to run only those. Each is imported when its turn comes: ioredis has a class that
 // extends String, which makes V8 five times slower at finding a text's methods; ours does not look, but the closures by hand would pay.
 const benches: Record<string, () => Promise<Row[]>> = {
+  start: async () => (await import('./start.js')).start(),
   evaluation: async () => (await import('./evaluation.js')).evaluation(),
   plugin: async () => (await import('./plugin.js')).plugin(),
   http: async () => (await import('./http.js')).http(),

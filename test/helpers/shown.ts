@@ -4,19 +4,21 @@ import { setTimeout } from 'node:timers/promises'
 /**
  * What the README and the examples show must be what happens. A transcript is lines: `$ curl …` and below it what it prints.
  * `…` in an expected line stands for anything; JSON is compared as JSON, so spacing does not matter. Only curl is understood,
- * and it is played with fetch: nothing but Node is needed.
+ * and it is played with fetch: nothing but Node is needed; and `programs`, each given its words, to give what it prints.
  * A GET is asked again for some seconds until it answers so: what is changed through one process, another serves a moment later.
  */
-export async function playTranscript (transcript: string, addressOf: (host: string) => string): Promise<number> {
+export async function playTranscript (transcript: string, addressOf: (host: string) => string, programs: Record<string, (words: string[]) => Promise<string>> = {}): Promise<number> {
   const steps = transcript.split(/^\$ /m).slice(1)
   for (const step of steps) {
     const lines = step.replace(/\\\n\s*/g, '').split('\n')
     const command = lines[0]!
     const expected = lines.slice(1).map((line) => line.trimEnd()).filter((line) => line !== '')
-    const attempts = / (-X|-d) /.test(command) ? 1 : 100
+    const program = programs[command.split(' ')[0]!]
+    const attempts = program !== undefined || / (-X|-d) /.test(command) ? 1 : 100
     for (let attempt = 1; ; attempt++) {
       try {
-        compare(await playCurl(command, addressOf), expected, command)
+        const printed = program === undefined ? await playCurl(command, addressOf) : (await program(splitWords(command).slice(1))).trimEnd().split('\n')
+        compare(printed, expected, command)
         break
       } catch (error) {
         if (attempt === attempts) throw error
