@@ -98,7 +98,7 @@ export class FlagsProvider implements Provider {
     const ready = () => { this.events.emit(ProviderEvents.Ready) }
     const stale = () => { this.events.emit(ProviderEvents.Stale, { message: flags.problem?.message }) }
     const change = (change: Pick<ChangeEvent, 'flags' | 'segments'>) => {
-      this.events.emit(ProviderEvents.ConfigurationChanged, { flagsChanged: affectedBy(change, flags.for().snapshot, flags.environment) })
+      this.events.emit(ProviderEvents.ConfigurationChanged, { flagsChanged: affectedBy(change, flags.for().snapshot) })
     }
     const stage = ({ flag, environment = flags.environment }: Beginning) => { if (environment === flags.environment) change({ flags: [flag], segments: [] }) }
     flags.on('ready', ready).on('stale', stale).on('change', change).on('stage', stage)

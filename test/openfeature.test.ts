@@ -315,7 +315,6 @@ t.test('a change is told with every flag whose answer it may change', async (t) 
   await admin.putSegment('near', { when: { any: [{ segment: 'eu' }, { attribute: 'country', operator: 'eq', value: 'ch' }] } })
   await admin.put('needs-base', needing('base'))
   await admin.put('needs-it-in-turn', needing('needs-base'))
-  await admin.put('needs-it-in-staging', { environments: { staging: { enabled: true, prerequisites: [{ flag: 'base' }], serve: 'on' }, production: { enabled: true, serve: 'on' } } })
   await admin.put('in-eu', inSegment('eu'))
   await admin.put('near-eu', inSegment('near'))
   const changedBy = async (change: () => Promise<unknown>) => {
