@@ -8,7 +8,7 @@ import { readSettings } from '../src/sidecar/settings.js'
 
 const secret = (name: string) => `${name}-secret-of-32-characters-xxxxx`
 
-interface Operation { operationId: string, summary: string, tags: string[], security: object[], parameters: Array<{ in: string, name: string, description: string }>, requestBody?: { content: Record<string, { examples: object }> }, responses: Record<string, { description: string, content?: Record<string, { example: unknown }> }> }
+interface Operation { operationId: string, summary: string, tags: string[], security: object[], parameters: Array<{ in: string, name: string, description: string, example?: string }>, requestBody?: { content: Record<string, { examples: Record<string, { value: object }> }> }, responses: Record<string, { description: string, content?: Record<string, { example: unknown }> }> }
 interface Document extends Record<string, unknown> { openapi: string, paths: Record<string, Record<string, Operation>>, components: { schemas: Record<string, object> } }
 
 /** A sidecar with all that can be opened, and every route it has, as Fastify tells whoever listens. */
@@ -30,7 +30,7 @@ t.test('the document is valid OpenAPI 3.1, and names the parts of a flag', async
   t.ok(valid, JSON.stringify(errors))
   t.equal(document.openapi, '3.1.0')
   const text = JSON.stringify(document)
-  for (const [, name] of text.matchAll(/"\$ref":"#\/components\/schemas\/([^"]+)"/g)) t.ok(name! in document.components.schemas, String(name))
+  t.same([...text.matchAll(/"\$ref":"#\/components\/schemas\/([^"]+)"/g)].filter(([, name]) => !(name! in document.components.schemas)), [], 'every reference leads somewhere')
   t.notMatch(text, /"\$ref":"[^#]|\$defs|"\$id"/)
   t.match(document.components.schemas.Flag, { properties: { rules: { items: { $ref: '#/components/schemas/Rule' } }, serve: { $ref: '#/components/schemas/Serve' } } })
   t.match(document.components.schemas.When, { anyOf: [{ properties: { all: { items: { $ref: '#/components/schemas/When' } } } }] })
@@ -65,4 +65,32 @@ t.test('every error that can be sent over HTTP is described', async (t) => {
   const text = JSON.stringify((await build(t)).document)
   const described = Object.entries(errors).filter(([, FlagsError]) => text.includes(`\`${(new FlagsError() as FlagsError).code}\``)).map(([name]) => name)
   t.same(described, Object.keys(errors).filter((name) => !unsent.includes(name)))
+})
+
+t.test('each example of a body is taken by a server that has what it names, and every answer, also to whoever has no token, is one of those described', async (t) => {
+  const { app, document } = await build(t, { FLAGS_ADMIN_TOKENS: `alice=${secret('a')}`, FLAGS_EVALUATION_TOKENS: `shop=${secret('s')}` })
+  const faults: string[] = []
+  for (const [path, operations] of Object.entries(document.paths)) {
+    for (const [method, { parameters, requestBody, responses, security }] of Object.entries(operations)) {
+      if (path === '/ofrep/v1/events') continue // it does not end
+      const url = path.replace(/\{(\w+)\}/g, (_, name) => String(parameters.find((parameter) => parameter.in === 'path' && parameter.name === name)?.example))
+      const examples = Object.entries(requestBody?.content ?? {}).flatMap(([type, { examples }]) => Object.values(examples).map(({ value }) => ({ type, value })))
+      const bodies: Array<{ type?: string, value?: object }> = examples.length === 0 ? [{}] : examples
+      for (const { type, value } of bodies) {
+        for (const token of [path.startsWith('/admin') || path === '/metrics' ? 'a' : 's', undefined]) {
+          await app.flags.admin.put('new_checkout_flow', { enabled: true, owner: 'x', ...path.endsWith('/targets') && { serve: 'on' } })
+          const { statusCode, body } = await app.inject({
+            method: method.toUpperCase() as 'GET',
+            url,
+            headers: { ...token !== undefined && { authorization: `Bearer ${secret(token)}` }, ...value !== undefined && { 'content-type': type }, ...(method === 'put' || method === 'delete') && { 'if-match': '*' } },
+            payload: value
+          })
+          if (!(String(statusCode) in responses)) faults.push(`${method} ${url} answers ${statusCode}, which is not described: ${body.slice(0, 200)}`)
+          if (token === undefined && (statusCode === 401) !== (security.length > 0)) faults.push(`${method} ${url} answers ${statusCode} without a token`)
+          if (token !== undefined && [400, 413, 415, 500, 503].includes(statusCode)) faults.push(`${method} ${url} refuses its example ${JSON.stringify(value)}: ${body.slice(0, 300)}`)
+        }
+      }
+    }
+  }
+  t.same(faults, [])
 })
