@@ -1,3 +1,4 @@
+import type { FastifyReply } from 'fastify'
 import type { Outcome } from '../evaluation/details.js'
 import type { FlagEntry, Snapshot } from '../evaluation/snapshot.js'
 
@@ -29,4 +30,11 @@ export function sorted (snapshot: Snapshot): FlagEntry[] {
     order.set(snapshot, entries)
   }
   return entries
+}
+
+/** Answers what is JSON already. It is for whoever asked alone, and to be asked for again. */
+export function sendJson (reply: FastifyReply, json: string | Buffer): FastifyReply {
+  reply.header('cache-control', 'private, no-cache')
+  reply.type('application/json; charset=utf-8')
+  return reply.send(json)
 }

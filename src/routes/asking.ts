@@ -103,11 +103,13 @@ function objectOr (value: unknown, refuse: () => void): Record<string, unknown> 
   return {}
 }
 
-function isMissing (value: unknown): value is undefined | null {
+/** Nothing said: null too, as some clients write it. */
+export function isMissing (value: unknown): value is undefined | null {
   return value === undefined || value === null
 }
 
-function isShortText (value: unknown): value is string {
+/** What may be a targeting key, a group or a region. */
+export function isShortText (value: unknown): value is string {
   return typeof value === 'string' && value.length <= 1000
 }
 

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import { errors } from '../errors.js'
 import { openAccess, type AccessOptions, type Asker } from './access.js'
-import { sorted, toJson } from './answers.js'
+import { sendJson, sorted, toJson } from './answers.js'
 import { readBody, readQuery, type Asking } from './asking.js'
 import { allowOrigins, type Cors } from './cors.js'
 import { eventsBodyLimit, takeEvents } from './events.js'
@@ -38,7 +38,7 @@ export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (ap
     const outcome = entry.evaluate(subject)
     note(subject, key, outcome)
     if (outcome.details.reason === 'ERROR') throw new errors.NOT_EVALUATED(key, outcome.details.errorMessage)
-    return send(reply, toJson(key, outcome, asker?.grant === 'browser'))
+    return sendJson(reply, toJson(key, outcome, asker?.grant === 'browser'))
   }
 
   scope.get<KeyRoute>('/flags/:key/evaluate', (request, reply) => evaluate(request, reply, admit(request, reply), readQuery(request)))
@@ -55,7 +55,7 @@ export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (ap
       const answer = toJson(entry.key, entry.evaluate(subject), asker?.grant === 'browser')
       text += text === '' ? answer : ',' + answer
     }
-    return send(reply, `{"flags":[${text}]}`)
+    return sendJson(reply, `{"flags":[${text}]}`)
   })
 
   scope.post('/flags/events', { bodyLimit: eventsBodyLimit, onRequest: async (request, reply) => { admit(request, reply) } }, (request, reply) => {
@@ -63,10 +63,4 @@ export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (ap
     reply.code(answer.errors.length === 0 ? 202 : 207)
     return answer
   })
-}
-
-function send (reply: FastifyReply, text: string): FastifyReply {
-  reply.header('cache-control', 'private, no-cache')
-  reply.type('application/json; charset=utf-8')
-  return reply.send(text)
 }

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { errors } from '../errors.js'
 import type { EvaluationContext } from '../model/context.js'
-import type { Asking } from './asking.js'
+import { isMissing, isShortText, type Asking } from './asking.js'
 
 /**
  * Who a client says is asking: the body of both evaluation requests. `{ "context": {} }` and null, which some clients send for an empty
@@ -32,12 +32,4 @@ function refuse (sentence: string): Error {
 
 function isObject (value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function isMissing (value: unknown): value is undefined | null {
-  return value === undefined || value === null
-}
-
-function isShortText (value: unknown): value is string {
-  return typeof value === 'string' && value.length <= 1000
 }

@@ -4,6 +4,7 @@ import { latestBeginning } from '../evaluation/boundaries.js'
 import type { Snapshot } from '../evaluation/snapshot.js'
 import { revisionOf, stampOf } from '../replica/stamps.js'
 import { openAccess, type AccessOptions, type Asker } from './access.js'
+import { sendJson } from './answers.js'
 import { allowOrigins, type Cors } from './cors.js'
 import { listOfrep, toOfrep } from './ofrep-answers.js'
 import { noteEvaluations, noteStreams } from './noting.js'
@@ -74,7 +75,7 @@ export const ofrepRoutes: FastifyPluginAsync<OfrepOptions> = async (app, { prefi
     const outcome = entry.evaluate(subject)
     note(subject, key, outcome)
     if (outcome.details.reason === 'ERROR') reply.code(500)
-    return send(reply, toOfrep(key, outcome, asker?.grant === 'browser'))
+    return sendJson(reply, toOfrep(key, outcome, asker?.grant === 'browser'))
   })
 
   scope.post(paths.all, before, (request, reply) => {
@@ -92,7 +93,7 @@ export const ofrepRoutes: FastifyPluginAsync<OfrepOptions> = async (app, { prefi
     const etag = etagOf([stamp, environment, brief ? 'brief' : 'full', eventStreams], context)
     reply.header('etag', etag)
     if (isNamed(etag, request.headers['if-none-match'])) return reply.header('cache-control', 'private, no-cache').code(304).send()
-    return send(reply, listOfrep(subject, brief, eventStreams))
+    return sendJson(reply, listOfrep(subject, brief, eventStreams))
   }
 
   let catchingUp: Promise<unknown> | undefined
@@ -148,10 +149,4 @@ function parseFast (text: string): unknown {
   } catch (error) {
     throw new errors.INVALID_JSON((error as Error).message.slice(0, 200))
   }
-}
-
-function send (reply: FastifyReply, text: string | Buffer): FastifyReply {
-  reply.header('cache-control', 'private, no-cache')
-  reply.type('application/json; charset=utf-8')
-  return reply.send(text)
 }
