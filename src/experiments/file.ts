@@ -5,7 +5,7 @@ import type { Experiment } from '../model/experiment.js'
 import { appendFile, look, readFrom, removeStrays, replaceFile, truncateFile } from '../store/file-disk.js'
 import { FileLock } from '../store/file-lock.js'
 import type { Counts } from './counts.js'
-import { type Batch, type Ledger, type Range } from './ledger.js'
+import type { Batch, Ledger, Range } from './ledger.js'
 import { Tallies, type Kept } from './memory.js'
 import type { Hashed, UnitLine } from './tally.js'
 

@@ -149,7 +149,7 @@ function rateOf ({ units, conversions }: Rate): number {
   return conversions / units
 }
 
-export function momentsOf ({ units, sum, squares }: Amounts): { mean: number, variance: number } {
+function momentsOf ({ units, sum, squares }: Amounts): { mean: number, variance: number } {
   const mean = sum / units
   // Rounding may leave less than nothing.
   return { mean, variance: Math.max(0, squares - sum * mean) / (units - 1) }

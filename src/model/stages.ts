@@ -52,7 +52,7 @@ export function running (stages: readonly Stage[], state: RolloutState | undefin
   return beginnings
 }
 
-export function momentOf (at: string | undefined): number | undefined {
+function momentOf (at: string | undefined): number | undefined {
   return at === undefined ? undefined : Date.parse(at)
 }
 

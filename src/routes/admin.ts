@@ -9,7 +9,10 @@ import { Key } from '../model/key.js'
 import type { Segment } from '../model/segment.js'
 import { readBody } from './asking.js'
 import { authorization, type AuthorizationOptions } from './authorization.js'
-import { operations } from './openapi/experiments.js'
+import { adminOperations } from './openapi/admin.js'
+import { experimentOperations } from './openapi/experiments.js'
+import type { Operations } from './openapi/operation.js'
+import { rolloutOperations } from './openapi/rollouts.js'
 import { readEntityTags, readVersion } from './preconditions.js'
 import { readBoolean, readDuration, readInteger, readQuery } from './query.js'
 import { readExperiment, readExperimentQuery } from './experiment.js'
@@ -36,6 +39,12 @@ const MoveBody = Type.Optional(Type.Object({
   version: Version
 }, { additionalProperties: false }))
 const RevertBody = Type.Object({ version: Type.Integer({ minimum: 1, description: 'the version to go back to, as the history tells it' }) }, { additionalProperties: false })
+
+const operations: Operations = {
+  ...adminOperations,
+  schemas: { ...adminOperations.schemas, ...rolloutOperations.schemas, ...experimentOperations.schemas },
+  routes: { ...adminOperations.routes, ...rolloutOperations.routes, ...experimentOperations.routes }
+}
 
 interface Of { Params: { key: string, environment?: string } }
 

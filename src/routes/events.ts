@@ -16,7 +16,7 @@ import { invalid } from './scope.js'
 export interface EventsAnswer { accepted: number, errors: EventError[] }
 export interface EventError { index: number, id?: string, code: string, message: string, details?: ErrorDetail[] }
 
-export const mostEvents = 10_000
+const mostEvents = 10_000
 /** Bytes of a batch. */
 export const eventsBodyLimit = 4 * 1024 * 1024
 

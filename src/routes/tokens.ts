@@ -29,7 +29,7 @@ export function keyOf (bearer: Bearer<string>, purpose: string): Buffer {
 }
 
 /** How long a secret must at least be, in characters. */
-export const shortestSecret = 16
+const shortestSecret = 16
 
 /**
  * `readTokens({ write: tokens, read: readTokens }, { write: 'admin.tokens', read: 'admin.readTokens' })`: the second names

@@ -11,7 +11,7 @@ export function describe (flag: Flag, now = Date.now()): string {
 }
 
 /** What is served where it is enabled. */
-export function describeSettings (flag: Flag, { serve, targets = [], rules = [], prerequisites = [] }: Environment, now = Date.now()): string {
+function describeSettings (flag: Flag, { serve, targets = [], rules = [], prerequisites = [] }: Environment, now: number): string {
   return [
     described(flag, serve, now),
     counted(targets.length, 'target'),

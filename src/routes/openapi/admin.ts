@@ -63,10 +63,10 @@ export const mustMatch = {
 
 const readErrors: ErrorName[] = ['NOT_READY', 'STORE_UNAVAILABLE', 'STORE_DAMAGED', 'STORE_EMPTIED', 'STORE_CLOSED']
 /** Of every write. */
-export const writeErrors: ErrorName[] = ['STORE_UNKNOWN', 'READ_ONLY', 'FOREIGN_EPOCH', 'NEWER_DOCUMENT', 'VERSION_CONFLICT', 'INVALID_IF_MATCH', 'INVALID_REQUEST']
+const writeErrors: ErrorName[] = ['STORE_UNKNOWN', 'READ_ONLY', 'FOREIGN_EPOCH', 'NEWER_DOCUMENT', 'VERSION_CONFLICT', 'INVALID_IF_MATCH', 'INVALID_REQUEST']
 const replaceErrors: ErrorName[] = [...writeErrors, 'VERSION_REQUIRED']
 /** Of every change of a flag that is there. */
-export const changeErrors: ErrorName[] = [...writeErrors, 'FLAG_NOT_FOUND', 'DAMAGED_DOCUMENT', 'INVALID_DOCUMENT', 'IN_USE']
+const changeErrors: ErrorName[] = [...writeErrors, 'FLAG_NOT_FOUND', 'DAMAGED_DOCUMENT', 'INVALID_DOCUMENT', 'IN_USE']
 /** Of going back to a version. */
 export const restoreErrors: ErrorName[] = [...replaceErrors, 'VERSION_NOT_FOUND', 'VERSION_GONE', 'INVALID_DOCUMENT', 'IN_USE']
 

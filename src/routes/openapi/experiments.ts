@@ -2,7 +2,6 @@ import Type from 'typebox'
 import type { Counts } from '../../experiments/counts.js'
 import { resultsOf } from '../../experiments/results.js'
 import type { Operation, Operations } from './operation.js'
-import { operations as others } from './rollouts.js'
 
 const count = (description?: string) => Type.Integer({ minimum: 0, ...(description !== undefined && { description }) })
 const byVariant = <T extends Parameters<typeof Type.Record>[1]>(schema: T, description: string) => Type.Record(Type.String(), schema, { description })
@@ -89,9 +88,7 @@ const look: Operation = {
   errors: ['FLAG_NOT_FOUND', 'DAMAGED_DOCUMENT', 'EXPERIMENT_NOT_FOUND', 'STORE_UNAVAILABLE']
 }
 
-/** Of all admin routes. */
-export const operations: Operations = {
-  ...others,
-  schemas: { ...others.schemas, Experiment },
-  routes: { ...others.routes, 'GET /flags/:key/experiment': look, 'GET /flags/:key/environments/:environment/experiment': look }
+export const experimentOperations: Pick<Operations, 'schemas' | 'routes'> = {
+  schemas: { Experiment },
+  routes: { 'GET /flags/:key/experiment': look, 'GET /flags/:key/environments/:environment/experiment': look }
 }

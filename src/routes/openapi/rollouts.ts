@@ -1,5 +1,5 @@
 import Type from 'typebox'
-import { adminOperations, changeOfFlag, mustMatch, restoreErrors, storedFlag } from './admin.js'
+import { changeOfFlag, mustMatch, restoreErrors, storedFlag } from './admin.js'
 import type { Body, Operation, Operations } from './operation.js'
 
 const Time = Type.Unsafe<string>({ type: 'string', format: 'date-time' })
@@ -61,18 +61,18 @@ const routes = {
   'POST rollout/resume': move('Resume a rollout', 'Its clock goes on where it stood; an `at` that has passed meanwhile begins its stage now.')
 }
 
-const rolloutOperations: Operations['routes'] = {
-  ...Object.fromEntries(['/flags/:key', '/flags/:key/environments/:environment'].flatMap((at) => Object.entries(routes).map(([route, operation]) => [route.replace(' ', ` ${at}/`), operation]))),
-  'POST /flags/:key/revert': {
-    summary: 'Go back to a version of a flag',
-    description: 'Writes that version anew, also of a flag that was deleted: what stood stands again, `enabled` and where its rollouts stood included.',
-    access: 'write',
-    headers: { 'If-Match': { ...mustMatch['If-Match'], description: 'The ETag that is replaced, or `*` for whatever is there. Needed when there is one.' } },
-    body: { schema: Type.Object({ version: Type.Integer({ minimum: 1, description: 'The version to go back to.' }) }, { additionalProperties: false }), examples: { 'to version 41': { version: 41 } } },
-    answers: { 200: storedFlag('The flag as it is now.') },
-    errors: restoreErrors
+export const rolloutOperations: Pick<Operations, 'schemas' | 'routes'> = {
+  schemas: { Rollout },
+  routes: {
+    ...Object.fromEntries(['/flags/:key', '/flags/:key/environments/:environment'].flatMap((at) => Object.entries(routes).map(([route, operation]) => [route.replace(' ', ` ${at}/`), operation]))),
+    'POST /flags/:key/revert': {
+      summary: 'Go back to a version of a flag',
+      description: 'Writes that version anew, also of a flag that was deleted: what stood stands again, `enabled` and where its rollouts stood included.',
+      access: 'write',
+      headers: { 'If-Match': { ...mustMatch['If-Match'], description: 'The ETag that is replaced, or `*` for whatever is there. Needed when there is one.' } },
+      body: { schema: Type.Object({ version: Type.Integer({ minimum: 1, description: 'The version to go back to.' }) }, { additionalProperties: false }), examples: { 'to version 41': { version: 41 } } },
+      answers: { 200: storedFlag('The flag as it is now.') },
+      errors: restoreErrors
+    }
   }
 }
-
-/** Of all admin routes. */
-export const operations: Operations = { ...adminOperations, schemas: { ...adminOperations.schemas, Rollout }, routes: { ...adminOperations.routes, ...rolloutOperations } }
