@@ -32,6 +32,17 @@ t.test('evaluation stands at the root, and callers say who asks', async (t) => {
   t.match(await ask(app, '/flags/for-alice/evaluate?user=alice', { 'x-user-id': 'bob', 'x-forwarded-for': '1.2.3.4' }), { cause: 'target-user' }, 'unless a proxy marked it')
 })
 
+t.test('OpenFeature\'s clients are answered, behind a proxy as well, and a path that cannot be read is an error of their protocol', async (t) => {
+  const { app } = await build(t, '--memory --public-url https://example.com/flags --cors all')
+  await app.flags.admin.put('for-alice', { enabled: true, serve: 'off', targets: [{ users: ['alice'] }] })
+  const post = (url: string) => app.inject({ method: 'POST', url, headers: { origin: 'https://shop.example' }, payload: { context: { targetingKey: 'alice' } } })
+  t.match((await post('/ofrep/v1/evaluate/flags/for-alice')).json(), { value: true, reason: 'TARGETING_MATCH' })
+  const all = await post('/ofrep/v1/evaluate/flags')
+  t.match(all.headers, { 'access-control-allow-origin': '*', etag: /^"/ })
+  t.match(all.json(), { eventStreams: [{ endpoint: { origin: 'https://example.com', requestUri: /^\/flags\/ofrep\/v1\/events\?since=/ } }] })
+  t.match((await post('/ofrep/v1/evaluate/flags/%zz')).json(), { key: '%zz', errorCode: 'GENERAL' })
+})
+
 t.test('without admin tokens the admin routes are off, and say how to open them', async (t) => {
   const { app } = await build(t, '--memory')
   t.match(await ask(app, '/admin/flags'), { status: 404, code: 'FST_FLAGS_ROUTE_NOT_FOUND', message: /the admin routes are off; set FLAGS_ADMIN_TOKENS=name=secret/ })

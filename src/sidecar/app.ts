@@ -31,7 +31,7 @@ export async function buildSidecar ({ store, environment, namespace, trust, snap
     clientErrorHandler,
     frameworkErrors: (_error, request, reply) => {
       setHeaders(request, reply)
-      refuse(reply, unreadable())
+      refuseUnreadable(reply, pathOf(request.url))
     }
   })
   const routes = listRoutes(app)
@@ -78,8 +78,10 @@ function ownCompiler (): never {
 }
 
 /** Fastify's own words show the URL with its query, which may name users. */
-function unreadable (): FlagsError {
-  return new errors.INVALID_REQUEST('The path of the URL cannot be read: a part of it is no percent-encoded UTF-8, or longer than the 100 characters that a key may have') as FlagsError
+function refuseUnreadable (reply: FastifyReply, path: string): void {
+  const error = new errors.INVALID_REQUEST('The path of the URL cannot be read: a part of it is no percent-encoded UTF-8, or longer than the 100 characters that a key may have') as FlagsError
+  if (path.startsWith('/ofrep/')) reply.code(400).send({ key: path.slice(path.lastIndexOf('/') + 1), errorCode: 'GENERAL', errorDetails: error.message })
+  else refuse(reply, error)
 }
 
 /** Answers what never became a request. Nothing of it is logged: it may hold a token. */
