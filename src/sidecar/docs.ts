@@ -1,8 +1,9 @@
 import type { StaticDocumentSpec } from '@fastify/swagger'
 import Fastify, { type FastifyInstance, type RouteHandler, type RouteOptions } from 'fastify'
+import { errors, type FlagsError } from '../errors.js'
 import { openapiDocument } from '../routes/openapi/document.js'
 import { serverOperations } from '../routes/openapi/server.js'
-import { openScope } from '../routes/scope.js'
+import { openScope, pathOf } from '../routes/scope.js'
 import { version } from './help.js'
 
 /** Swagger UI draws itself with inline styles; everything else comes from here. */
@@ -40,6 +41,10 @@ export async function addDocs (app: FastifyInstance, routes: RouteOptions[], { o
 async function openReader (document: object, url: string | undefined): Promise<FastifyInstance> {
   const [{ default: swagger }, { default: swaggerUi }] = await Promise.all([import('@fastify/swagger'), import('@fastify/swagger-ui')])
   const app = Fastify()
+  app.setNotFoundHandler(({ method, url }, reply) => {
+    const { statusCode, code, message } = new errors.ROUTE_NOT_FOUND(`${method} ${pathOf(url)}`) as FlagsError
+    reply.code(statusCode).send({ statusCode, code, error: 'Not Found', message })
+  })
   await app.register(swagger, { mode: 'static', specification: { document: document as StaticDocumentSpec['document'] } }) // its type knows no 3.1
   await app.register(swaggerUi, { routePrefix: '/docs', indexPrefix: url === undefined ? '' : new URL(url).pathname.replace(/\/$/, ''), staticCSP: contentPolicy, theme: { title: 'fastify-flags' } })
   await app.ready()
