@@ -251,7 +251,8 @@ t.test('an event that cannot be counted is named, with what to send instead, and
   const cases: Array<[unknown, string, RegExp]> = [
     [exposure('x', 'u1', 'compact', { flag: 'nope' }), 'FLAG_NOT_FOUND', /"nope"/],
     [exposure('x', 'u1', 'compact', { flag: '__proto__' }), 'FLAG_NOT_FOUND', /"__proto__"/],
-    [exposure('x', 'u1', 'compact', { flag: 7 }), 'FLAG_NOT_FOUND', /no flag/],
+    [exposure('x', 'u1', 'compact', { flag: 7 }), 'EVENT_REFUSED', /flag must be the key/],
+    [exposure('x', 'u1', 'compact', { flag: undefined }), 'EVENT_REFUSED', /flag must be the key/],
     [exposure('x', 'u1', 'on', { flag: 'plain' }), 'EVENT_REFUSED', /has no experiment in the environment production/],
     [exposure('x', 'u1', 'big'), 'EVENT_REFUSED', /compares: compact, control/],
     [exposure('x', 'boss', 'compact'), 'EVENT_REFUSED', /not drawn by chance/],

@@ -220,6 +220,7 @@ t.test('the image and its composition set variables that there are, and copy fil
   const known = [...Object.keys(tokenVariables), ...Object.values(commands.get('serve')!.options).flatMap(({ env }) => env)]
   for (const [name] of `${image} ${composition}`.matchAll(/\bFLAGS_\w+/g)) t.ok(known.includes(name), name)
   for (const [, name] of image!.matchAll(/^COPY (?!--from)(.*) \S+$/gm)) for (const file of name!.split(' ')) t.ok(existsSync(file) && ignored!.includes(`!${file}\n`), file)
+  t.notMatch(image, /^ENV .*PORT/m, 'a platform may choose the port')
   t.match(image, /^USER node$/m)
   t.match(image, /^HEALTHCHECK .*\/healthz/m)
 })

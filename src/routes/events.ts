@@ -82,8 +82,9 @@ function take (event: unknown, environment: string | undefined, request: Fastify
 }
 
 function expose (subject: Subject, id: string, flag: unknown, variant: unknown, time: number, asker: Asker, access: Access, recorder: Recorder): void {
-  const entry = typeof flag === 'string' ? subject.snapshot.flag(flag) : undefined
-  if (entry === undefined || !access.sees(asker, entry)) throw new errors.FLAG_NOT_FOUND(JSON.stringify(flag)?.slice(0, 100))
+  if (typeof flag !== 'string') throw new errors.EVENT_REFUSED('flag must be the key of a flag, in quotes')
+  const entry = subject.snapshot.flag(flag)
+  if (entry === undefined || !access.sees(asker, entry)) throw new errors.FLAG_NOT_FOUND(JSON.stringify(flag.slice(0, 100)))
   const running = runningIn(subject.snapshot, subject.environment).get(entry.key)
   if (running === undefined || !recorder.counts(subject.environment)) throw new errors.EVENT_REFUSED(`the flag ${entry.key} has no experiment in the environment ${subject.environment}`)
   const { experiment, unitOf } = running
