@@ -1,5 +1,5 @@
 import type { RolloutState, Stage } from '../model/serve.js'
-import { begin, caughtUp, goOn, textOf } from '../model/stages.js'
+import { begin, caughtUp, goOn, timeText } from '../model/stages.js'
 
 /** What a person does to a rollout, beside what its clock does. */
 export const moves = ['advance', 'rollback', 'pause', 'resume'] as const
@@ -7,13 +7,13 @@ export type Move = typeof moves[number]
 
 /** At another stage from now on. A clock that stands goes on standing, at this moment. */
 export function movedTo (stage: number, state: RolloutState | undefined, now: number): RolloutState {
-  const since = textOf(now)
+  const since = timeText(now)
   return { stage, since, ...state?.pausedAt !== undefined && { pausedAt: since }, ...state?.disabledAt !== undefined && { disabledAt: since } }
 }
 
 /** At an earlier stage from now on, until somebody resumes. */
 export function rolledBackTo (stage: number, state: RolloutState | undefined, now: number): RolloutState {
-  return { ...movedTo(stage, state, now), pausedAt: textOf(now) }
+  return { ...movedTo(stage, state, now), pausedAt: timeText(now) }
 }
 
 /** The clock stands until somebody resumes; where it stands already, at that moment. */
@@ -21,7 +21,7 @@ export function paused (stages: readonly Stage[], state: RolloutState | undefine
   const { pausedAt, ...before } = state ?? begin(stages, now)
   if (state !== undefined && pausedAt !== undefined) return state
   if (before.disabledAt !== undefined) return { ...before, pausedAt: before.disabledAt }
-  return { ...caughtUp(stages, before, now), pausedAt: textOf(now) }
+  return { ...caughtUp(stages, before, now), pausedAt: timeText(now) }
 }
 
 /** The clock goes on where it stood, unless the rollout is disabled too: then when that ends. */

@@ -103,20 +103,20 @@ function settleServe (serve: Serve, previous: Serve | undefined, runs: boolean, 
 
 /** Where a rollout stands that nobody has moved yet. */
 export function begin (stages: readonly Stage[], now: number): RolloutState {
-  return { stage: 0, since: textOf(Math.max(now, momentOf(stages[0]!.at) ?? now)) }
+  return { stage: 0, since: timeText(Math.max(now, momentOf(stages[0]!.at) ?? now)) }
 }
 
 /** The same rollout, told from the stage that the clock has brought it to. To be asked while its clock runs. */
 export function caughtUp (stages: readonly Stage[], state: RolloutState, now: number): RolloutState {
   const beginnings = running(stages, state)
   const stage = stageOf(beginnings, now)
-  return stage <= state.stage ? state : { ...state, stage, since: textOf(beginnings[stage]!) }
+  return stage <= state.stage ? state : { ...state, stage, since: timeText(beginnings[stage]!) }
 }
 
 function stop (stages: readonly Stage[], state: RolloutState, now: number): RolloutState {
   if (state.disabledAt !== undefined) return state
   if (state.pausedAt !== undefined) return { ...state, disabledAt: state.pausedAt }
-  return { ...caughtUp(stages, state, now), disabledAt: textOf(now) }
+  return { ...caughtUp(stages, state, now), disabledAt: timeText(now) }
 }
 
 /** The clock goes on from `disabledAt`. Since then nothing has passed but the `at` of stages, and those begin now: what nobody could reach did not climb. */
@@ -130,9 +130,9 @@ export function goOn (stages: readonly Stage[], { disabledAt, ...state }: Rollou
     stage++
     since = now
   }
-  return stage < 0 ? state : { ...state, stage, since: textOf(since) }
+  return stage < 0 ? state : { ...state, stage, since: timeText(since) }
 }
 
-export function textOf (time: number): string {
+export function timeText (time: number): string {
   return new Date(time).toISOString()
 }

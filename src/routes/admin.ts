@@ -7,7 +7,7 @@ import { moves } from '../evaluation/moves.js'
 import type { Flag } from '../model/flag.js'
 import { Key } from '../model/key.js'
 import type { Segment } from '../model/segment.js'
-import { readBody } from './asking.js'
+import { askingInBody } from './asking.js'
 import { authorization, type AuthorizationOptions } from './authorization.js'
 import { adminOperations } from './openapi/admin.js'
 import { experimentOperations } from './openapi/experiments.js'
@@ -118,7 +118,7 @@ export const adminRoutes: FastifyPluginAsync<AdminOptions> = async (app, { prefi
   })
 
   scope.post<Of>('/flags/:key/explain', read, async (request) => {
-    const asking = readBody(request.body)
+    const asking = askingInBody(request.body)
     return admin.explain(request.params.key, { ...asking?.attributes, ...asking?.identity }, asking?.environment)
   })
   scope.get<Of>('/flags/:key/history', readQueried, async (request) => {

@@ -18,7 +18,7 @@ type Identity = Pick<EvaluationContext, 'targetingKey' | 'groups' | 'region'>
 
 // Hot. It reads the query as it was sent, whatever query parser the host has, in one pass without objects in between.
 /** What a query says; undefined where there is none. A parameter that stands twice is a list. */
-export function readQuery (request: FastifyRequest): Asking | undefined {
+export function askingInQuery (request: FastifyRequest): Asking | undefined {
   const url = request.raw.url ?? ''
   let at = url.indexOf('?') + 1
   if (at === 0 || at === url.length) return undefined
@@ -67,7 +67,7 @@ function decodeParameter (text: string): string {
  * Reads a body that is the context itself, `{ "targetingKey": "u1", "plan": "pro" }`, or holds it: `{ "context": { … }, "environment": "staging" }`.
  * No body at all is nothing said.
  */
-export function readBody (body: unknown): Asking | undefined {
+export function askingInBody (body: unknown): Asking | undefined {
   if (body === undefined) return undefined
   const faults: ErrorDetail[] = []
   const said = objectOr(body, () => faults.push({ path: '', message: 'must be an object such as { "context": { "targetingKey": "u1", "plan": "pro" } }' }))

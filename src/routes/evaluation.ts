@@ -2,7 +2,7 @@ import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import { errors } from '../errors.js'
 import { openAccess, type AccessOptions, type Asker } from './access.js'
 import { sendJson, sorted, toJson } from './answers.js'
-import { readBody, readQuery, type Asking } from './asking.js'
+import { askingInBody, askingInQuery, type Asking } from './asking.js'
 import { allowOrigins, type Cors } from './cors.js'
 import { eventsBodyLimit, takeEvents } from './events.js'
 import { noteEvaluations } from './noting.js'
@@ -41,14 +41,14 @@ export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (ap
     return sendJson(reply, toJson(key, outcome, asker?.grant === 'browser'))
   }
 
-  scope.get<KeyRoute>('/flags/:key/evaluate', (request, reply) => evaluate(request, reply, admit(request, reply), readQuery(request)))
+  scope.get<KeyRoute>('/flags/:key/evaluate', (request, reply) => evaluate(request, reply, admit(request, reply), askingInQuery(request)))
 
   scope.post<KeyRoute>('/flags/:key/evaluate', { onRequest: async (request, reply) => { admit(request, reply) } }, (request, reply) => // before the body is read
-    evaluate(request, reply, admit(request, reply), readBody(request.body)))
+    evaluate(request, reply, admit(request, reply), askingInBody(request.body)))
 
   scope.get('/flags', (request, reply) => {
     const asker = admit(request, reply)
-    const subject = subjectOf(request, readQuery(request), asker)
+    const subject = subjectOf(request, askingInQuery(request), asker)
     let text = ''
     for (const entry of sorted(subject.snapshot)) {
       if (!sees(asker, entry)) continue

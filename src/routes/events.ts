@@ -9,7 +9,7 @@ import { jsonTypeOf, pointer } from '../model/json.js'
 import { isKey } from '../model/key.js'
 import { didYouMean } from '../model/nearest.js'
 import type { Access, Asker } from './access.js'
-import { readBody } from './asking.js'
+import { askingInBody } from './asking.js'
 import { invalid } from './scope.js'
 
 /** What a batch is answered: how many events were taken, and why the others were not. */
@@ -74,7 +74,7 @@ function take (event: unknown, environment: string | undefined, request: Fastify
   if (type !== 'exposure' && type !== 'conversion') throw new errors.EVENT_REFUSED('type must be "exposure" or "conversion"')
   const unknown = Object.keys(others)[0] ?? Object.keys(event as object).find((name) => !fields[type].includes(name))
   if (unknown !== undefined) throw new errors.EVENT_REFUSED(`a field ${JSON.stringify(unknown.slice(0, 100))} is not known in ${type === 'exposure' ? 'an exposure' : 'a conversion'}${didYouMean(unknown, fields[type]) || `; there are ${fields[type].join(', ')}`}`)
-  const subject = access.subjectOf(request, context === undefined && environment === undefined ? undefined : readBody({ context, environment }), asker)
+  const subject = access.subjectOf(request, context === undefined && environment === undefined ? undefined : askingInBody({ context, environment }), asker)
   const at = readTime(time, subject.now)
   if (type === 'exposure') return expose(subject, id, flag, variant, at, asker, access, recorder)
   const told = recorder.track(subject, goal, value, { time: at, among: (flag) => access.sees(asker, subject.snapshot.flag(flag)!) })

@@ -7,7 +7,7 @@ import { isMissing, isShortText, type Asking } from './asking.js'
  * Who a client says is asking: the body of both evaluation requests. `{ "context": {} }` and null, which some clients send for an empty
  * context, are nobody known. Any other attribute may have any value; what the protocol may add beside `context` is not looked at.
  */
-export function readAsking ({ body }: FastifyRequest): Asking {
+export function askingInOfrep ({ body }: FastifyRequest): Asking {
   if (body === undefined || body === null) throw new errors.INVALID_JSON('it is empty; send { "context": { "targetingKey": "user-1" } }')
   const context = isObject(body) ? body.context : undefined
   if (context === null) return { identity: undefined, attributes: undefined, environment: undefined }

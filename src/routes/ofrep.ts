@@ -8,7 +8,7 @@ import { sendJson } from './answers.js'
 import { allowOrigins, type Cors } from './cors.js'
 import { listOfrep, toOfrep } from './ofrep-answers.js'
 import { noteEvaluations, noteStreams } from './noting.js'
-import { readAsking } from './ofrep-body.js'
+import { askingInOfrep } from './ofrep-body.js'
 import { presentError } from './ofrep-errors.js'
 import { etagOf, isNamed } from './ofrep-etag.js'
 import { openStreamTokens } from './ofrep-stream-tokens.js'
@@ -69,7 +69,7 @@ export const ofrepRoutes: FastifyPluginAsync<OfrepOptions> = async (app, { prefi
   scope.post<KeyRoute>(paths.one, before, (request, reply) => {
     const asker = admit(request, reply)
     const { key } = request.params
-    const subject = subjectOf(request, readAsking(request), asker)
+    const subject = subjectOf(request, askingInOfrep(request), asker)
     const entry = subject.snapshot.flag(key)
     if (entry === undefined || !sees(asker, entry)) throw new errors.FLAG_NOT_FOUND(JSON.stringify(key.slice(0, 100)))
     const outcome = entry.evaluate(subject)
@@ -85,7 +85,7 @@ export const ofrepRoutes: FastifyPluginAsync<OfrepOptions> = async (app, { prefi
 
   function answerAll (request: FastifyRequest, reply: FastifyReply): FastifyReply {
     const asker = admit(request, reply)
-    const subject = subjectOf(request, readAsking(request), asker)
+    const subject = subjectOf(request, askingInOfrep(request), asker)
     const { environment, context, snapshot } = subject
     const brief = asker?.grant === 'browser'
     const stamp = stampAt(snapshot, environment, subject.now)
