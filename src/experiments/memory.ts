@@ -73,7 +73,7 @@ export class MemoryLedger implements Ledger {
 }
 
 /** Ids of the last hour or two; of the last 200,000 where there are more. */
-export class Recent {
+class Recent {
   #current = new Set<string>()
   #previous = new Set<string>()
   #since = 0

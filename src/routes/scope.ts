@@ -17,8 +17,6 @@ export interface SchemaTypes extends FastifyTypeProvider {
   serializer: this['schema'] extends TSchema ? Static<this['schema']> : unknown
 }
 
-export type Scope = ReturnType<typeof openScope>
-
 export interface ScopeOptions {
   /** The prefix this very plugin was registered with. With one, the scope answers its own 404. */
   prefix?: string

@@ -30,7 +30,7 @@ async function about ({ words, given, terminal }: Call, use: (client: Client, ke
 }
 
 /** Where a rollout stands, for a person; stages are counted from 1, as people do. */
-export function tellRollout ({ key, environment, rule, status, stage, stages, percentage, groups, since, next, why, moved, version }: Rollout, terminal: Pick<Terminal, 'colours'>): string {
+function tellRollout ({ key, environment, rule, status, stage, stages, percentage, groups, since, next, why, moved, version }: Rollout, terminal: Pick<Terminal, 'colours'>): string {
   const place = [environment === undefined ? '' : ` in ${environment}`, rule === undefined ? '' : `, rule ${rule}`].join('')
   const lines = [
     `${styled(terminal, 'bold', key)}${place}: ${stage < 0 ? 'before its first stage' : `stage ${stage + 1} of ${stages}, ${percentage} %`}${groups.length === 0 ? '' : ` and groups ${groups.join(', ')}`}`,
