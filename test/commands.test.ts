@@ -172,6 +172,7 @@ t.test('a long import tells a person how far it is, and nobody else', async (t) 
   writeFileSync(`${folder}/many.json`, JSON.stringify({ flags }))
   const argv = ['import', `${folder}/many.json`, '--url', url]
   t.match(await callCli(argv, { env: { FLAGS_TOKEN: secret }, live: true }), { code: 0, stdout: /^flags: 300 created/, stderr: /^checking …\r.*writing 300 documents: 0 %/ })
+  t.match(await callCli(argv, { env: { FLAGS_TOKEN: secret }, live: true }), { code: 0, stdout: /300 as they were/, stderr: /^((?!writing).)*$/s }, 'nothing is due')
   t.match(await callCli(argv, { env: { FLAGS_TOKEN: secret } }), { code: 0, stdout: /^flags: 0 created, 0 replaced, 300 as they were/, stderr: '' })
   writeFileSync(`${folder}/broken.json`, '{ "flags": { "a": {} ')
   t.match(await callCli(['import', `${folder}/broken.json`, '--url', url]), { code: 1, stderr: /broken.json is no JSON: .*line 1, column \d+/ })

@@ -51,7 +51,7 @@ async function watched (client: Client, documents: DocumentSet, terminal: Termin
   const due = [...flags, ...segments].filter(({ action }) => action !== 'none').length
   const revision = async () => (await client.changes({ limit: 1 })).changes[0]?.version ?? 0
   const first = await revision()
-  const tell = (done: number) => { terminal.err(`\r\x1b[Kwriting ${due} documents: ${Math.floor(100 * done / Math.max(1, due))} %`) }
+  const tell = (done: number) => { if (due > 0) terminal.err(`\r\x1b[Kwriting ${due} documents: ${Math.floor(100 * done / due)} %`) }
   tell(0)
   let asking = false
   const timer = setInterval(() => {
