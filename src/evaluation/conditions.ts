@@ -124,6 +124,13 @@ function compileCondition (condition: Condition): Predicate {
 /** Hot: reads and compares in one closure where it can. */
 function comparePlain (attribute: string, comparison: Comparison): Predicate {
   const { negative, texts, bound } = comparison
+  if (texts?.size === 1) { // comparing costs less than looking up
+    const [text] = texts
+    return (context) => {
+      const value = context[attribute]
+      return typeof value === 'string' ? (value === text) !== negative : holds(comparison, value)
+    }
+  }
   if (texts !== undefined) {
     return (context) => {
       const value = context[attribute]
