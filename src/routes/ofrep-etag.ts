@@ -17,7 +17,7 @@ const deepest = 110
 
 /** A context as one text, whatever the order of its fields. */
 function canonical (value: unknown, depth: number): string {
-  if (typeof value === 'string') return JSON.stringify(value)
+  if (typeof value === 'string') return measured(value)
   if (typeof value !== 'object') return String(value)
   if (value === null) return 'null'
   if (value instanceof Date) return `date ${value.getTime()}`
@@ -26,9 +26,14 @@ function canonical (value: unknown, depth: number): string {
   let text = '{'
   for (const name of Object.keys(value).sort()) {
     const part: unknown = value[name as keyof typeof value]
-    if (part !== undefined) text += `${JSON.stringify(name)}:${canonical(part, depth + 1)},`
+    if (part !== undefined) text += `${measured(name)}=${canonical(part, depth + 1)},`
   }
   return text + '}'
+}
+
+/** A text behind its length, which costs less than to quote it. Lone surrogates would all be hashed as one. */
+function measured (text: string): string {
+  return text.isWellFormed() ? `${text.length}:${text}` : JSON.stringify(text)
 }
 
 const tag = /(?:W\/)?("[\x21\x23-\x7e\x80-\xff]*")/g
