@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
 import { errors, textOf, type FlagsError } from '../errors.js'
 import type { Subject } from '../evaluation/subject.js'
 import type { Trial } from '../evaluation/trial.js'
@@ -156,7 +157,7 @@ export class Recorder {
     this.#closed = true
     clearTimeout(this.#timer)
     const end = performance.now() + closesWithin
-    do await this.flush(true); while (this.#queues.size > 0 && performance.now() < end && await pause(50))
+    do await this.flush(true); while (this.#queues.size > 0 && performance.now() < end && await pause(50, true))
     if (this.#waiting > 0) this.#report(new errors.EVENTS_LOST(this.#waiting, 'this process ended before they could be recorded'))
     await this.#ledger.close()
   }
@@ -230,8 +231,4 @@ function checkGoal (goal: unknown): asserts goal is string {
 
 function checkValue (value: unknown): asserts value is number {
   if (typeof value !== 'number' || !(value >= 0 && value <= mostValue)) throw new errors.EVENT_REFUSED('the value of a conversion is a number from 0 to 1,000,000,000,000, without quotes; leave it out where there is none')
-}
-
-function pause (milliseconds: number): Promise<true> {
-  return new Promise((resolve) => { setTimeout(resolve, milliseconds, true) })
 }

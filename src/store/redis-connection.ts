@@ -157,3 +157,18 @@ function isClient (value: unknown): value is Redis {
 function isCluster (value: unknown): value is Cluster {
   return typeof value === 'object' && value !== null && 'isCluster' in value && value.isCluster === true
 }
+
+/** Ends a connection in whatever state it is, without waiting for a peer that may be silent. */
+export async function hangUp (client: Redis): Promise<void> {
+  const idle = client.status === 'reconnecting' || client.status === 'end'
+  const ended = new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, idle ? 0 : 500)
+    client.once('end', () => {
+      clearTimeout(timer)
+      resolve()
+    })
+  })
+  client.disconnect()
+  client.stream?.destroy()
+  await ended
+}

@@ -1,9 +1,21 @@
 import { createHash } from 'node:crypto'
+import type { Redis } from 'ioredis'
+import { isReply } from './redis-errors.js'
 
 /** A Lua script and the digest Redis caches it under. */
 export interface RedisScript { lua: string, sha: string }
 
 export const script = (lua: string): RedisScript => ({ lua, sha: createHash('sha1').update(lua).digest('hex') })
+
+/** Runs a script, which Redis may have to be sent first. */
+export async function evaluate (client: Redis, { lua, sha }: RedisScript, keys: Array<string | Buffer>, args: Array<string | number | Buffer>): Promise<unknown> {
+  try {
+    return await client.evalsha(sha, keys.length, ...keys, ...args)
+  } catch (error) {
+    if (!isReply(error) || !error.message.includes('NOSCRIPT')) throw error
+    return await client.eval(lua, keys.length, ...keys, ...args)
+  }
+}
 
 /*
  * What the scripts keep, all under one hash tag:

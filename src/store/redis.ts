@@ -2,11 +2,11 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import { errors, type FlagsError } from '../errors.js'
-import { connectorOf, type Connector, type RedisConnection } from './redis-connection.js'
+import { connectorOf, hangUp, type Connector, type RedisConnection } from './redis-connection.js'
 import { changeOf, loadAll, positionOf, revisionOf, type Entry } from './redis-documents.js'
 import { isReply, reasonOf, storeError, wasElsewhere, wasNotSent } from './redis-errors.js'
 import { noteScript, resetScript, restorableScript, restoreScript, sourceOf, stage, stagingKey } from './redis-restore.js'
-import { historyScript, readScript, writeScript, type RedisScript } from './redis-scripts.js'
+import { evaluate, historyScript, readScript, writeScript, type RedisScript } from './redis-scripts.js'
 import { resetEpoch, type Change, type History, type HistoryQuery, type Kind, type Position, type Reading, type RestorableStore, type StoredDocument, type StoreEvent, type Write, type Written } from './store.js'
 
 export interface RedisStoreOptions {
@@ -282,16 +282,6 @@ export class RedisStore implements RestorableStore {
   }
 }
 
-/** Runs a script, which Redis may have to be sent first. */
-export async function evaluate (client: Redis, { lua, sha }: RedisScript, keys: Array<string | Buffer>, args: Array<string | number | Buffer>): Promise<unknown> {
-  try {
-    return await client.evalsha(sha, keys.length, ...keys, ...args)
-  } catch (error) {
-    if (!isReply(error) || !error.message.includes('NOSCRIPT')) throw error
-    return await client.eval(lua, keys.length, ...keys, ...args)
-  }
-}
-
 /** What is asked for; without an answer, or without one for a while, what `instead` knows, if it does. */
 async function either (asked: Promise<unknown>, instead: () => Promise<unknown>): Promise<unknown> {
   const answered = new AbortController()
@@ -314,19 +304,4 @@ async function before<T> (deadline: number, promise: Promise<T>): Promise<T> {
   const late = pause(deadline - performance.now(), undefined, { ref: false }).then(() => { throw new Error('no answer in time') })
   late.catch(() => {})
   return await Promise.race([promise, late])
-}
-
-/** Ends a connection in whatever state it is, without waiting for a peer that may be silent. */
-export async function hangUp (client: Redis): Promise<void> {
-  const idle = client.status === 'reconnecting' || client.status === 'end'
-  const ended = new Promise<void>((resolve) => {
-    const timer = setTimeout(resolve, idle ? 0 : 500)
-    client.once('end', () => {
-      clearTimeout(timer)
-      resolve()
-    })
-  })
-  client.disconnect()
-  client.stream?.destroy()
-  await ended
 }
