@@ -2,6 +2,7 @@ import type { Environment, Flag } from '../model/flag.js'
 import { disabledBy } from '../model/meaning.js'
 import type { Draw, Serve, Stage } from '../model/serve.js'
 import { beginningsOf } from '../model/stages.js'
+import { mostEnvironments } from './environments.js'
 
 /** A stage that begins by the clock, if nothing is changed until then. */
 export interface Beginning {
@@ -66,7 +67,7 @@ export function latestBeginning (beginnings: readonly Beginning[], environment: 
   if (environments === undefined) byEnvironment.set(beginnings, environments = new Map())
   let own = environments.get(environment)
   if (own === undefined) {
-    if (environments.size === 32) environments.clear() // names may come from callers
+    if (environments.size === mostEnvironments) environments.clear()
     environments.set(environment, own = beginnings.filter((one) => one.environment === undefined || one.environment === environment))
   }
   return own[countUntil(own, now) - 1]?.at ?? 0

@@ -8,6 +8,7 @@ import { compileWhen, type CompiledWhen, type Segments } from './conditions.js'
 import type { Outcome } from './details.js'
 import { give, type Served } from './draw.js'
 import { begin, isWithin, TooMuch } from './effort.js'
+import { mostEnvironments } from './environments.js'
 import { failureOf, retold } from './outcomes.js'
 import { outlineOf, type Outline } from './outline.js'
 import { PersistentMap } from './persistent-map.js'
@@ -15,9 +16,6 @@ import type { Subject } from './subject.js'
 
 /** What a store says about a document beside the document. `time` is epoch milliseconds of the store's clock. */
 export interface Provenance { version: number, time: number, by: string | null }
-
-// Names of environments may come from callers; a process asks for one, or a few.
-const mostEnvironments = 32
 
 /**
  * A document of a snapshot. One that comes with its text is parsed again when it is first asked for: until then it is a text,

@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { errors, textOf, type FlagsError } from '../errors.js'
+import { mostEnvironments } from '../evaluation/environments.js'
 import type { Subject } from '../evaluation/subject.js'
 import type { Trial } from '../evaluation/trial.js'
 import type { Experiment } from '../model/experiment.js'
@@ -19,7 +20,6 @@ export interface RecorderOptions {
   most?: number
 }
 
-const mostEnvironments = 32
 /** Milliseconds between sendings. */
 const sendEvery = 250
 /** Milliseconds that closing waits for a ledger that does not answer. */

@@ -1,12 +1,10 @@
 import { keyReader } from '../evaluation/draw.js'
+import { mostEnvironments } from '../evaluation/environments.js'
 import type { Snapshot } from '../evaluation/snapshot.js'
 import type { Trial } from '../evaluation/trial.js'
 import { experimentOf, type Experiment } from '../model/experiment.js'
 
 export interface Running { experiment: Experiment, unitOf: Trial['unitOf'] }
-
-// Names of environments may come from callers.
-const mostEnvironments = 32
 
 const found = new WeakMap<Snapshot, Map<string, ReadonlyMap<string, Running>>>()
 
