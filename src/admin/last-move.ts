@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { isFlagsError } from '../errors.js'
 import { stageAt } from '../model/stages.js'
 import type { Flag } from '../model/flag.js'
-import { environmentOf } from '../model/meaning.js'
+import { environmentOf, rulesMeant } from '../model/meaning.js'
 import type { Draw } from '../model/serve.js'
 import type { Store } from '../store/store.js'
 import { historyOf, type FlagVersion } from './history.js'
@@ -67,6 +67,6 @@ function actionOf ({ flag, updatedAt }: FlagVersion, before: FlagVersion | undef
 function drawAt (flag: Flag | null, { environment = '', rule }: RolloutPlace): Draw | undefined {
   const settings = flag === null ? undefined : environmentOf(flag, environment)
   const rules = settings?.rules ?? []
-  const serve = rule === undefined ? settings?.serve : (rules.find(({ name }) => name === rule) ?? rules[Number(rule)])?.serve
+  const serve = rule === undefined ? settings?.serve : rules[rulesMeant(rules, rule)[0] ?? -1]?.serve
   return typeof serve === 'object' ? serve : undefined
 }

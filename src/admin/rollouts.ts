@@ -2,7 +2,7 @@ import { errors } from '../errors.js'
 import { movedTo, paused, resumed, rolledBackTo, type Move } from '../evaluation/moves.js'
 import { beginningsOf, running, stageAt, stageOf } from '../model/stages.js'
 import type { Environment, Flag } from '../model/flag.js'
-import { disabledBy } from '../model/meaning.js'
+import { disabledBy, rulesMeant } from '../model/meaning.js'
 import type { Draw, RolloutState, Serve, Stage } from '../model/serve.js'
 import { settingsFor, withSettings } from './settings.js'
 
@@ -144,14 +144,14 @@ function find (key: string, flag: Flag, { environment, rule }: RolloutPlace): Fo
     const hint = staged.length === 0 ? 'give its serve some, such as { "stages": [{ "percentage": 5 }, { "percentage": 100 }] }' : `some of its rules have: say which one with "rule", such as ${JSON.stringify(staged[0])}`
     throw new errors.NO_ROLLOUT(`${where} is not rolled out in stages: ${hint}`)
   }
-  const named = rules.flatMap(({ name }, index) => name === rule ? [index] : [])
-  if (named.length > 1) throw new errors.NO_ROLLOUT(`${where} has ${named.length} rules called ${JSON.stringify(rule)}; give the number of one of them: ${named.join(', ')}`)
-  const index = named[0] ?? (typeof rule === 'number' || /^\d{1,4}$/.test(rule) ? Number(rule) : -1)
-  const found = rules[index]
-  if (found === undefined) {
+  const meant = rulesMeant(rules, rule)
+  if (meant.length > 1) throw new errors.NO_ROLLOUT(`${where} has ${meant.length} rules called ${JSON.stringify(rule)}; give the number of one of them: ${meant.join(', ')}`)
+  const [index] = meant
+  if (index === undefined) {
     const known = rules.map(({ name }, index) => name === undefined ? String(index) : JSON.stringify(name)).slice(0, 20)
     throw new errors.NO_ROLLOUT(`${where} has no rule ${JSON.stringify(rule)}${known.length === 0 ? '; it has none at all' : `, but ${known.join(', ')}`}`)
   }
+  const found = rules[index]!
   const name = `${where}, rule ${found.name === undefined ? index : JSON.stringify(found.name)}`
   if (!isStaged(found.serve)) throw new errors.NO_ROLLOUT(`${name} is not rolled out in stages: give its serve some, such as { "stages": [{ "percentage": 5 }, { "percentage": 100 }] }`)
   return { settings, index, draw: found.serve, rule: found.name ?? String(index), name }

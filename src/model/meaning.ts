@@ -1,4 +1,4 @@
-import type { Environment, Flag } from './flag.js'
+import type { Environment, Flag, Rule } from './flag.js'
 import type { JsonValue } from './json.js'
 import type { Draw, Serve } from './serve.js'
 
@@ -44,6 +44,14 @@ export function isSwitchedOn (flag: Flag): boolean {
 export function environmentOf (flag: Flag, name: string): Environment | undefined {
   if (flag.environments === undefined) return flag
   return Object.hasOwn(flag.environments, name) ? flag.environments[name] : undefined
+}
+
+/** The places of the rules that a name or a number (the first being 0) means: none, one, or all of that name. */
+export function rulesMeant (rules: readonly Rule[], rule: string | number): number[] {
+  const named = rules.flatMap(({ name }, index) => name === rule ? [index] : [])
+  if (named.length > 0) return named
+  const index = typeof rule === 'number' || /^\d{1,4}$/.test(rule) ? Number(rule) : -1
+  return rules[index] === undefined ? [] : [index]
 }
 
 /** Why a flag answers DISABLED in an environment by itself (rows 2 to 4 of the order of decision), or undefined. */
