@@ -41,7 +41,7 @@ const flagsPlugin: FastifyPluginAsync<FlagsOptions> = async (app, options) => {
 
   const begun = performance.now()
   const { replica, close } = await openReplica(settings, app.log)
-  const recorder = new Recorder({ ledger: await openLedger(settings), environment: settings.environment, now: () => replica.now(), report: (problem) => { replica.report(problem) } })
+  const recorder = new Recorder({ ledger: await openLedger(settings), environment: settings.environment, now: () => replica.now(), report: (problem) => { replica.tell(problem) } })
   app.addHook('onClose', async () => {
     await recorder.close()
     await close()

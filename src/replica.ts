@@ -186,6 +186,11 @@ export class Replica extends CarefulEmitter<ReplicaEvents> {
   report (problem: FlagsError): void {
     if (this.#reported.has(problem.message) || this.#reported.size >= maxReported) return
     this.#reported.add(problem.message)
+    this.tell(problem)
+  }
+
+  /** Said each time. For who says by itself only what is new, such as that something fails again. */
+  tell (problem: FlagsError): void {
     this.say('problem', problem)
   }
 

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rename, rm, rmdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -11,6 +11,7 @@ import { Recorder } from '../src/experiments/recorder.js'
 import { RedisLedger } from '../src/experiments/redis.js'
 import flags, { evaluationRoutes, type Flag, type FlagsError, type FlagsOptions } from '../src/index.js'
 import { experimentOf } from '../src/model/experiment.js'
+import { makeFolder } from './helpers/folder.js'
 import { batchOf, patient, someExperiment } from './helpers/ledger-contract.js'
 import { startRedis } from './helpers/redis.js'
 import { road } from './helpers/road.js'
@@ -404,6 +405,53 @@ t.test('beside a file of flags the counts survive a restart', async (t) => {
   await again.register(flags, options)
   again.flags.for('u1').getVariant('pricing')
   t.match((await counts(again, 'pricing')).variants[variant], { units: 1, exposures: 2, goals: { purchase: { conversions: 1 } } })
+})
+
+t.test('each time that events can no longer be recorded is told, though the reason is the same', async (t) => {
+  const folder = makeFolder(t)
+  const app = await build(t, { store: { file: join(folder, 'flags.json') } })
+  const problems: FlagsError[] = []
+  app.flags.on('problem', (problem) => { problems.push(problem) })
+  const counted = join(folder, 'flags.json.experiments')
+  const read = async (user: string) => {
+    app.flags.for(user).getVariant('pricing')
+    await app.flags.experiments.flush()
+  }
+  await read('u0')
+  for (const outage of [1, 2]) {
+    await rename(counted, counted + '.aside')
+    await mkdir(counted) // nothing can be appended to a folder
+    await read(`u${outage}`)
+    await read('u3')
+    t.equal(problems.length, outage)
+    await rmdir(counted)
+    await rename(counted + '.aside', counted)
+    await app.flags.experiments.flush()
+    t.equal(app.flags.experiments.waiting, 0)
+  }
+  t.strictSame(problems.map(({ code }) => code), ['FST_FLAGS_EVENTS_WAITING', 'FST_FLAGS_EVENTS_WAITING'])
+  t.equal(problems[0]!.message, problems[1]!.message)
+})
+
+t.test('that one experiment can be recorded does not end the outage of another', async (t) => {
+  const ledger = new Faulty()
+  const problems: FlagsError[] = []
+  const recorder = new Recorder({ ledger, environment: 'production', now: Date.now, report: (problem) => { problems.push(problem) } })
+  t.teardown(() => recorder.close())
+  const well = someExperiment()
+  const down = { ...someExperiment(), id: 'down' }
+  const record = ledger.record.bind(ledger)
+  ledger.record = async (batch) => {
+    if (batch.experiment.id === 'down') throw new Error('no answer')
+    await record(batch)
+  }
+  for (const unit of ['u1', 'u2', 'u3']) {
+    for (const experiment of [down, well]) recorder.exposed(experiment, { unit, variant: 'a', time: Date.now() })
+    await recorder.flush()
+  }
+  t.equal((await ledger.read(well)).variants.a!.units, 3)
+  t.equal(problems.length, 1)
+  ledger.record = record
 })
 
 t.test('whoever makes up environments gets no more than 32 counted', async (t) => {

@@ -15,6 +15,7 @@ export interface RecorderOptions {
   environment: string
   /** Epoch milliseconds by the store's clock. */
   now: () => number
+  /** Told once for each time that the ledger begins to fail, and once that events are lost. */
   report: (problem: FlagsError) => void
   /** How many events may wait; further ones are dropped. About 150 bytes each; 200,000 unless given. */
   most?: number
@@ -176,6 +177,7 @@ export class Recorder {
     }
     const settled = all ? Infinity : performance.now() - this.#ledger.settlesAfter
     await Promise.all(Array.from(this.#queues.values(), (queue) => this.#empty(queue, settled)))
+    this.#failing = Array.from(this.#queues.values()).some(({ sent }) => sent !== undefined)
   }
 
   async #empty (queue: Queue, settled: number): Promise<void> {
@@ -187,7 +189,6 @@ export class Recorder {
         this.#failing = true
         return
       }
-      this.#failing = false
       this.#waiting -= batch.exposures.length + batch.conversions.length
       queue.sent = undefined
     }
