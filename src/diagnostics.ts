@@ -10,7 +10,7 @@ import type { EvaluationContext } from './model/context.js'
 
 /** An `EvaluationMessage` for each `isEnabled`, `getVariant`, `getValue` and `getDetails` of a flag that is there; none for `getAll` and `explain`. */
 export const evaluations = channel('fastify-flags:evaluation')
-/** An `ExposureMessage` when a user is shown a variant: `expose(key)`, `getValue` with `expose`, and each single read of an answer that an experiment counts. */
+/** An `ExposureMessage` when a user is shown a variant: `expose(key)`, `getValue` with `expose`, and each single read of an answer that an experiment, or a guard with a goal, counts. */
 export const exposures = channel('fastify-flags:exposure')
 /** A `ConversionMessage` for each `track(goal)`. */
 export const conversions = channel('fastify-flags:conversion')

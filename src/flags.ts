@@ -57,7 +57,7 @@ export class Flags implements Subject {
   isEnabled (key: FlagKey, fallback = false): boolean {
     const outcome = this.snapshot.flag(key)?.evaluate(this)
     const answer = outcome?.enabled ?? fallback
-    if (outcome?.trial !== undefined) this.#expose(key, outcome)
+    if (outcome?.counted !== undefined) this.#count(key, outcome)
     if (evaluations.hasSubscribers) this.#tell(key, outcome?.details ?? this.#missing(key, fallback))
     return answer
   }
@@ -66,20 +66,20 @@ export class Flags implements Subject {
   getVariant<D extends string | undefined = undefined> (key: FlagKey, fallback?: D): string | D {
     const outcome = this.snapshot.flag(key)?.evaluate(this)
     const details = this.#fit(key, outcome, undefined)
-    if (outcome?.trial !== undefined) this.#expose(key, outcome)
+    if (outcome?.counted !== undefined) this.#count(key, outcome)
     if (evaluations.hasSubscribers) this.#tell(key, details)
     return details.variant ?? fallback as D
   }
 
   /**
    * The value served; `fallback` when there is none, or none of its JSON type. `expose` says whether the user is shown it:
-   * left out, that is so where the flag has an experiment. With false `expose(key)` says it later.
+   * left out, that is so where the flag has an experiment, or a guard with a goal. With false `expose(key)` says it later.
    */
   getValue<K extends FlagKey, D extends Fallback<K>> (key: K, fallback: D, options?: { expose?: boolean }): Value<K, D> {
     const outcome = this.snapshot.flag(key)?.evaluate(this)
     const details = this.#fit(key, outcome, fallback)
     if (evaluations.hasSubscribers) this.#tell(key, details)
-    if (options?.expose ?? outcome?.trial !== undefined) this.#exposeFitting(key, outcome, details)
+    if (outcome !== undefined && (outcome.counted !== undefined || options?.expose === true)) this.#count(key, outcome, details, options?.expose)
     return details.value as Value<K, D>
   }
 
@@ -88,7 +88,7 @@ export class Flags implements Subject {
     const outcome = this.snapshot.flag(key)?.evaluate(this)
     const details = this.#fit(key, outcome, fallback)
     if (evaluations.hasSubscribers) this.#tell(key, details)
-    if (outcome?.trial !== undefined) this.#exposeFitting(key, outcome, details)
+    if (outcome?.counted !== undefined) this.#count(key, outcome, details)
     return details as ResolutionDetails<Value<K, D>>
   }
 
@@ -151,13 +151,14 @@ export class Flags implements Subject {
       : { value, reason: 'ERROR', errorCode: 'PROVIDER_NOT_READY', errorMessage: 'no flags have been loaded yet', flagMetadata: {} }
   }
 
-  /** Whoever is given their own default is not shown what the flag serves. */
-  #exposeFitting (key: string, outcome: Outcome | undefined, details: ResolutionDetails): void {
-    if (outcome?.details === details) this.#expose(key, outcome)
+  /** An answer was read. Whoever is given their own default instead is not shown what the flag serves. */
+  #count (key: string, outcome: Outcome, details = outcome.details, isShown = countsUnits(outcome)): void {
+    if (isShown && outcome.details === details) this.#expose(key, outcome)
   }
 
-  #expose (key: string, { details: { variant, reason, flagMetadata }, trial }: Outcome): void {
-    if (trial !== undefined) this.#recorder?.expose(trial, this)
+  #expose (key: string, { details: { variant, reason, flagMetadata }, counted }: Outcome): void {
+    if (counted?.trial !== undefined) this.#recorder?.expose(counted.trial, this)
+    if (counted?.arm?.trial !== undefined) this.#recorder?.expose(counted.arm.trial, this)
     if (variant !== undefined && reason !== 'ERROR' && exposures.hasSubscribers) exposures.publish(new ExposureMessage(this, key, variant, reason, flagMetadata))
   }
 
@@ -177,4 +178,9 @@ export class Flags implements Subject {
       return attributes === undefined ? toContext(undefined) : who as EvaluationContext
     }
   }
+}
+
+/** Whether it matters who is shown the answer. */
+function countsUnits ({ counted }: Outcome): boolean {
+  return counted?.trial !== undefined || counted?.arm?.trial !== undefined
 }

@@ -1,5 +1,5 @@
 import type { Environment, Flag } from '../model/flag.js'
-import { disabledBy } from '../model/meaning.js'
+import { disabledBy, servesOf } from '../model/meaning.js'
 import type { Draw, Serve, Stage } from '../model/serve.js'
 import { beginningsOf } from '../model/stages.js'
 import { mostEnvironments } from './environments.js'
@@ -35,10 +35,9 @@ function isStaged (serve: Serve | undefined): serve is Draw & { stages: Stage[] 
   return typeof serve === 'object' && serve.stages !== undefined
 }
 
-function beginningsIn (flag: string, document: Flag, { serve, rules = [] }: Environment, environment: string | undefined): Beginning[] {
+function beginningsIn (flag: string, document: Flag, settings: Environment, environment: string | undefined): Beginning[] {
   if (disabledBy(document, environment ?? '') !== undefined) return []
-  const serves = [{ serve, rule: undefined }, ...rules.map(({ serve, name }, index) => ({ serve, rule: name ?? String(index) }))]
-  return serves.flatMap(({ serve, rule }) => {
+  return servesOf(settings).flatMap(({ serve, rule }) => {
     if (!isStaged(serve)) return []
     return beginningsOf(serve.stages, serve.state).map((at, stage) => ({ flag, environment, rule, stage, percentage: serve.stages[stage]!.percentage, at })).filter(({ at }) => Number.isFinite(at))
   })

@@ -1,3 +1,4 @@
+import type { Arm } from './arm.js'
 import type { Trial } from './trial.js'
 
 /** OpenFeature's reasons, as far as this package gives them. */
@@ -36,6 +37,9 @@ export interface ResolutionDetails<T = unknown> {
 export interface Outcome {
   readonly details: ResolutionDetails
   readonly enabled: boolean | undefined
-  /** What to count when the answer is read; undefined without an experiment, and for answers that chance has not drawn. */
-  readonly trial?: Trial | undefined
+  /** What to count when the answer is read; undefined without an experiment or a guard, and for answers that chance has not drawn. */
+  readonly counted?: Counted | undefined
 }
+
+/** One of them, or both: what an experiment counts, and the side of a guarded rollout. */
+export interface Counted { readonly trial?: Trial | undefined, readonly arm?: Arm | undefined }

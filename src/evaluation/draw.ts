@@ -1,9 +1,10 @@
 import type { EvaluationContext } from '../model/context.js'
+import type { GuardedRollout } from '../model/guard.js'
 import type { Draw, Stage } from '../model/serve.js'
 import { firstEntries, lowestEntryOf, reader, textOf } from './attributes.js'
 import { foldFor, hash, isBelow, Split, thresholdOf } from './bucket.js'
 import type { Cause, Outcome, Reason } from './details.js'
-import type { Answer } from './outcomes.js'
+import { onSides, type Answer } from './outcomes.js'
 import { beginningsOf, stageOf } from '../model/stages.js'
 import type { Subject } from './subject.js'
 
@@ -20,6 +21,8 @@ export interface Place {
   readonly answer: Answer
   /** The answers of those who are in by name, not by chance: no experiment counts them. */
   readonly named: Answer
+  /** The rollout in stages that the serve is, where it has a guard. */
+  readonly guarded: GuardedRollout | undefined
   readonly seed: string
   readonly otherwise: string | undefined
   readonly constant: { readonly reason: Reason, readonly cause: Cause }
@@ -48,12 +51,20 @@ export function compileDraw (draw: Draw, place: Place): Served {
 
   const keyOf = keyReader(by)
   const noKey = answer(otherwise, unkeyed, 'no-bucketing-key')
-  const chosen = draw.split === undefined ? answer(variant, 'SPLIT', 'rollout-hit') : split(draw.split)
+  const chosen = chosenBy(answer)
   if (isForEveryone) return chosen
-  const miss = answer(otherwise, 'SPLIT', 'rollout-miss')
+  const miss = missBy(answer)
   return stages === undefined ? partOf(percentage!) : staged(stages)
 
-  function split (weights: Record<string, number>): Served {
+  function chosenBy (answer: Answer): Served {
+    return draw.split === undefined ? answer(variant, 'SPLIT', 'rollout-hit') : split(draw.split, answer)
+  }
+
+  function missBy (answer: Answer): Outcome {
+    return answer(otherwise, 'SPLIT', 'rollout-miss')
+  }
+
+  function split (weights: Record<string, number>, answer: Answer): Served {
     const split = new Split(Object.entries(weights).map(([name, weight]) => ({ name, weight, outcome: answer(name, 'SPLIT', 'split') })))
     if (split.only !== undefined) return split.only
     const { state, length } = foldFor(seed, 'split')
@@ -63,21 +74,22 @@ export function compileDraw (draw: Draw, place: Place): Served {
     }
   }
 
-  function partOf (percentage: number): Served {
+  function partOf (percentage: number, sides?: Answer): Served {
     if (percentage <= 0) return miss
     if (percentage >= 100) return chosen
+    const [hit, out] = sides === undefined ? [chosen, miss] : [chosenBy(sides), missBy(sides)]
     const { state, length } = foldFor(seed, 'rollout')
     const threshold = thresholdOf(percentage)
     return (subject) => {
       const key = keyOf(subject.context)
       if (key === '') return noKey
-      return isBelow(threshold, hash(state, length, key)) ? give(chosen, subject) : miss
+      return isBelow(threshold, hash(state, length, key)) ? give(hit, subject) : out
     }
   }
 
   function staged (stages: Stage[]): Served {
     const beginnings = beginningsOf(stages, draw.state)
-    const parts = [miss, ...stages.map(({ percentage }) => partOf(percentage))] // from stage -1 on
+    const parts = [miss, ...stages.map(({ percentage }, stage) => partOf(percentage, place.guarded && onSides(answer, place.guarded, stage, keyOf)))] // from stage -1 on
     const groups = firstEntries(stages.map(({ groups }) => groups)) // the groups of all stages reached accumulate
     const grouped = draw.split === undefined ? place.named(variant, 'SPLIT', 'rollout-hit') : chosen
     return (subject) => {

@@ -1,7 +1,9 @@
 import type { Experiment } from '../model/experiment.js'
 import type { Flag } from '../model/flag.js'
+import { cohortOf, type GuardedRollout } from '../model/guard.js'
 import type { JsonValue } from '../model/json.js'
 import { offVariantOf, variantsOf } from '../model/meaning.js'
+import type { Arm } from './arm.js'
 import type { Cause, Outcome, Reason } from './details.js'
 import type { Served } from './draw.js'
 import type { Provenance } from './snapshot.js'
@@ -20,7 +22,7 @@ export function answersOf (flag: Flag, { version }: Provenance, environment: str
     if (value === undefined) throw new Error(variant === undefined ? 'the flag does not say which variant to serve' : `the flag has no variant ${variant}`)
     return Object.freeze({
       enabled: typeof value === 'boolean' ? value : variant !== offVariant || cause === 'split',
-      trial: undefined,
+      counted: undefined,
       details: Object.freeze({
         value: deepFreeze(value),
         variant,
@@ -39,7 +41,20 @@ export function onTrial (answer: Answer, experiment: Experiment, isSplit: boolea
   return (variant, reason, cause) => {
     const outcome = answer(variant, reason, cause)
     if (variant === undefined || reason !== 'SPLIT' || (isSplit && cause !== 'split')) return outcome
-    return Object.freeze({ ...outcome, trial: new Trial(experiment, variant, unitOf) })
+    return Object.freeze({ ...outcome, counted: Object.freeze({ trial: new Trial(experiment, variant, unitOf), arm: undefined }) })
+  }
+}
+
+/** The same answers at a stage of a guarded rollout, each of the side that chance draws to it: rollout-miss of those who are not in. */
+export function onSides (answer: Answer, rollout: GuardedRollout, stage: number, unitOf: Trial['unitOf']): Answer {
+  const side = (variant: 'control' | 'treated'): Arm => {
+    const trial = rollout.guard.goal === undefined ? undefined : new Trial(cohortOf(rollout, stage), variant, unitOf)
+    return Object.freeze({ rollout, stage, treated: variant === 'treated', trial })
+  }
+  const [control, treated] = [side('control'), side('treated')]
+  return (variant, reason, cause) => {
+    const outcome = answer(variant, reason, cause)
+    return Object.freeze({ ...outcome, counted: Object.freeze({ trial: outcome.counted?.trial, arm: cause === 'rollout-miss' ? control : treated }) })
   }
 }
 
@@ -64,7 +79,7 @@ function inEnvironment (outcome: Outcome, environment: string): Outcome {
 export function failureOf (error: unknown): Outcome {
   const errorMessage = error instanceof Error ? error.message : String(error)
   const details = Object.freeze({ value: undefined, reason: 'ERROR', errorCode: 'GENERAL', errorMessage, flagMetadata: Object.freeze({}) } as const)
-  return Object.freeze({ enabled: undefined, trial: undefined, details })
+  return Object.freeze({ enabled: undefined, counted: undefined, details })
 }
 
 function deepFreeze (value: JsonValue): JsonValue {

@@ -1,4 +1,5 @@
 import type { Flag } from '../model/flag.js'
+import { isGuarded } from '../model/guard.js'
 import { namedBy } from '../model/references.js'
 import { beginningsOfFlag, type Beginning } from './boundaries.js'
 
@@ -13,20 +14,23 @@ export interface Outline {
   readonly segments: ReadonlySet<string>
   /** Whether it has an experiment in any environment. */
   readonly isCounted: boolean
+  /** Whether it has a guarded rollout in any environment. */
+  readonly isGuarded: boolean
   /** Whether browsers may see it. */
   readonly public: boolean
 }
 
 const none: ReadonlySet<string> = new Set()
-const plain: Outline = Object.freeze({ beginnings: Object.freeze([]), environments: Object.freeze([]), flags: none, segments: none, isCounted: false, public: false })
+const plain: Outline = Object.freeze({ beginnings: Object.freeze([]), environments: Object.freeze([]), flags: none, segments: none, isCounted: false, isGuarded: false, public: false })
 
 export function outlineOf (key: string, flag: Flag): Outline {
   const beginnings = beginningsOfFlag(key, flag)
   const environments = flag.environments === undefined ? plain.environments : Object.keys(flag.environments)
   const named = namesOthers(flag) ? namedBy(flag) : plain
   const isCounted = flag.experiment !== undefined || Object.values(flag.environments ?? {}).some(({ experiment }) => experiment !== undefined)
-  if (beginnings.length + environments.length === 0 && named === plain && !isCounted && flag.public !== true) return plain // so is nearly every one
-  return { beginnings, environments, flags: named.flags, segments: named.segments, isCounted, public: flag.public === true }
+  const guarded = isGuarded(flag) || Object.values(flag.environments ?? {}).some(isGuarded)
+  if (beginnings.length + environments.length === 0 && named === plain && !isCounted && !guarded && flag.public !== true) return plain // so is nearly every one
+  return { beginnings, environments, flags: named.flags, segments: named.segments, isCounted, isGuarded: guarded, public: flag.public === true }
 }
 
 function namesOthers (flag: Flag): boolean {

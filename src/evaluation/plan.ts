@@ -1,6 +1,8 @@
 import { experimentOf } from '../model/experiment.js'
 import type { Environment, Flag } from '../model/flag.js'
+import { guardedRolloutOf, type GuardedRollout } from '../model/guard.js'
 import { drawOf, environmentOf, offVariantOf } from '../model/meaning.js'
+import type { Serve } from '../model/serve.js'
 import { keyReader, type Place } from './draw.js'
 import { answersOf, onTrial, type Answer } from './outcomes.js'
 import type { Provenance } from './snapshot.js'
@@ -28,15 +30,22 @@ export function ruleName ({ settings }: Plan, index: number): string {
 
 /** Where a rule's serve stands. */
 export function placeOfRule (plan: Plan, index: number): Place {
-  return { answer: plan.answersBy(ruleName(plan, index)), named: plan.answersBy(ruleName(plan, index)), seed: plan.key, otherwise: plan.off, constant: { reason: 'TARGETING_MATCH', cause: 'rule' }, unkeyed: 'TARGETING_MATCH' }
+  const name = ruleName(plan, index)
+  const answer = plan.answersBy(name)
+  return { answer, named: answer, guarded: guardedBy(plan, plan.settings.rules![index]!.serve, name), seed: plan.key, otherwise: plan.off, constant: { reason: 'TARGETING_MATCH', cause: 'rule' }, unkeyed: 'TARGETING_MATCH' }
 }
 
 /** Where the serve for all others stands; its answer is STATIC where nothing before it could have answered. */
-export function placeOfServe ({ key, flag, environment, settings: { prerequisites = [], targets = [], rules = [], serve }, off, answersBy }: Plan): Place {
+export function placeOfServe (plan: Plan): Place {
+  const { key, flag, environment, settings: { prerequisites = [], targets = [], rules = [], serve }, off, answersBy } = plan
   const isNamed = targets.some((target) => [target.users, target.groups, target.regions].some((names = []) => names.length > 0))
   const reason = prerequisites.length === 0 && !isNamed && rules.length === 0 ? 'STATIC' : 'DEFAULT'
   const named = answersBy()
   const experiment = experimentOf(key, flag, environment)
   const answer = experiment === undefined ? named : onTrial(named, experiment, drawOf(flag, serve).split !== undefined, keyReader(experiment.by))
-  return { answer, named, seed: key, otherwise: off, constant: { reason, cause: 'default' }, unkeyed: 'DEFAULT' }
+  return { answer, named, guarded: guardedBy(plan, serve), seed: key, otherwise: off, constant: { reason, cause: 'default' }, unkeyed: 'DEFAULT' }
+}
+
+function guardedBy ({ key, flag, environment }: Plan, serve: Serve | undefined, rule?: string): GuardedRollout | undefined {
+  return typeof serve === 'object' ? guardedRolloutOf(key, flag.environments && environment, rule, serve) : undefined
 }

@@ -2,7 +2,9 @@ import { createHash } from 'node:crypto'
 import Type, { type Static } from 'typebox'
 import { DateTime } from './date-time.js'
 import type { Experiment } from './experiment.js'
-import type { Draw, Stage } from './serve.js'
+import type { Environment, Flag } from './flag.js'
+import { environmentOf, servesOf } from './meaning.js'
+import type { Draw, Serve, Stage } from './serve.js'
 
 const AtMost = Type.Optional(Type.Number({ minimum: 1, maximum: 100, description: 'how many times as many as without it are still fine, from 1 (left out) to 100' }))
 
@@ -57,10 +59,32 @@ export interface GuardedRollout {
 }
 
 /** The rollout of a serve, or undefined where it has no stages or no guard. */
-export function guardedRolloutOf (flag: string, environment: string | undefined, rule: string | undefined, { stages, guard, by, seed }: Draw & { guard?: Guard }): GuardedRollout | undefined {
+export function guardedRolloutOf (flag: string, environment: string | undefined, rule: string | undefined, { stages, guard, by, seed, state }: Draw): GuardedRollout | undefined {
   if (stages === undefined || guard === undefined) return undefined
-  const identity = JSON.stringify([flag, environment ?? null, rule ?? null, by ?? '', seed ?? '', stages, guard])
+  const identity = JSON.stringify([flag, environment ?? null, rule ?? null, by ?? '', seed ?? '', stages, guard, state?.guardedSince ?? ''])
   return Object.freeze({ id: idOf(identity), flag, environment, rule, guard, stages, by })
+}
+
+/** A guarded rollout, and the serve that it is of. */
+export interface GuardedServe { readonly rollout: GuardedRollout, readonly draw: Draw & { stages: Stage[], guard: Guard } }
+
+/** The rollouts under guard of a flag in an environment. */
+export function guardedServesOf (key: string, flag: Flag, environment: string): GuardedServe[] {
+  const settings = environmentOf(flag, environment)
+  if (settings === undefined) return []
+  return servesOf(settings).flatMap(({ serve, rule }) => {
+    const rollout = typeof serve === 'object' ? guardedRolloutOf(key, flag.environments && environment, rule, serve) : undefined
+    return rollout === undefined ? [] : [{ rollout, draw: serve as GuardedServe['draw'] }]
+  })
+}
+
+/** Whether any of its serves has a guard. */
+export function isGuarded ({ serve, rules }: Environment): boolean {
+  return hasGuard(serve) || rules?.some(({ serve }) => hasGuard(serve)) === true
+}
+
+function hasGuard (serve: Serve | undefined): boolean {
+  return typeof serve === 'object' && serve.guard !== undefined
 }
 
 /**

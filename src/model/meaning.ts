@@ -62,6 +62,11 @@ export function disabledBy (flag: Flag, name: string): 'flag-disabled' | 'enviro
   return environment.enabled === true ? undefined : 'environment-disabled'
 }
 
+/** The serves of an environment, each with the rule it stands in: its name, or else its index; undefined for what is served to all others. */
+export function servesOf ({ serve, rules = [] }: Environment): Array<{ serve: Serve | undefined, rule: string | undefined }> {
+  return [{ serve, rule: undefined }, ...rules.map(({ serve, name }, index) => ({ serve, rule: name ?? String(index) }))]
+}
+
 /**
  * A serve in its long form. `variant` is filled in where neither it nor `split` is given and the flag is boolean;
  * the same for a serve left out altogether, which the checks allow only where it means `on`.

@@ -91,7 +91,7 @@ function expose (subject: Subject, id: string, flag: unknown, variant: unknown, 
   if (typeof variant !== 'string' || !experiment.variants.includes(variant)) throw new errors.EVENT_REFUSED(`variant must be one of those that the experiment compares: ${experiment.variants.join(', ')}`)
   const unit = unitOf(subject.context)
   if (unit === '') throw new errors.EVENT_REFUSED(`it is not said who was exposed; send "context" with ${JSON.stringify(experiment.by ?? 'targetingKey')}`)
-  if (entry.evaluate(subject).trial === undefined) throw new errors.EVENT_REFUSED(`what the flag ${entry.key} serves in this context is not drawn by chance, and the experiment counts only what is; send the whole context that the flag was evaluated with`)
+  if (entry.evaluate(subject).counted?.trial === undefined) throw new errors.EVENT_REFUSED(`what the flag ${entry.key} serves in this context is not drawn by chance, and the experiment counts only what is; send the whole context that the flag was evaluated with`)
   recorder.exposed(experiment, { unit, variant, time, id })
 }
 

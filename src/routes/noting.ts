@@ -28,7 +28,9 @@ export function noteEvaluations (app: FastifyInstance): (subject: Subject, key: 
   const count = app.hasDecorator(kCount) ? app.getDecorator<Count>(kCount) : undefined
   return (subject, key, outcome) => {
     count?.(key, outcome)
-    if (outcome.trial !== undefined) app.flags.experiments.expose(outcome.trial, subject)
+    const { counted } = outcome
+    if (counted?.trial !== undefined) app.flags.experiments.expose(counted.trial, subject)
+    if (counted?.arm?.trial !== undefined) app.flags.experiments.expose(counted.arm.trial, subject)
     if (evaluations.hasSubscribers) evaluations.publish(new EvaluationMessage(subject, key, outcome.details))
   }
 }
