@@ -62,8 +62,11 @@ t.test('every command does and says the same over HTTP, on a file and on Redis',
       await says('enable checkout --json', /^\{"key":"checkout",.*"serve":"on",.*"version":9.*\}\n$/)
       await says('set limits 10% --environment staging', 'limits  production off · staging 10 % many  (version 10)\n')
       await says('set limits few --environment production', /^limits {2}production off · staging/, /the flag is off in production; to switch it on there: fastify-flags enable limits --environment production\n/)
-      await says('enable limits --environment prodution', '', /\/environments\/prodution\/serve is missing; say what everyone else gets/, 1)
-      await says('set limits few --environment prodution', /prodution off/, `note: the flag had no environment prodution until now; did you mean production?
+      for (const change of ['enable limits', 'disable limits', 'set limits few', 'disable checkout']) {
+        await says(`${change} --environment prodution`, '', /no flag knows the environment prodution; did you mean production\? If prodution is to be a new one, add --yes\n/, 2)
+      }
+      await says('enable limits --environment prodution --yes', '', /\/environments\/prodution\/serve is missing; say what everyone else gets/, 1)
+      await says('set limits few --environment prodution --yes', /prodution off/, `note: the flag had no environment prodution until now
 note: the flag is off in prodution; to switch it on there: fastify-flags enable limits --environment prodution
 `)
       await says('set limits 10%', '', /flag limits serves for each environment \(production, staging, prodution\); say which one with --environment/, 2)

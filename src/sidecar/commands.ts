@@ -25,6 +25,7 @@ export interface Command {
 const json: Option = { env: [], help: 'for scripts: one JSON document on stdout, errors as JSON on stderr' }
 const environment = (help: string): Option => ({ value: 'NAME', env: [], help })
 const yes: Option = { env: [], help: 'that this is meant' }
+const newEnvironment: Option = { env: [], help: 'that a new environment is meant, though its name is nearly that of another' }
 const rolloutOptions = {
   environment: environment('in this environment; needed where the flag has environments'),
   rule: { value: 'RULE', env: [], help: 'the rollout of this rule, by its name or number from 0, not the flag\'s own' },
@@ -107,13 +108,13 @@ export const groups: ReadonlyArray<{ title: string, commands: Readonly<Record<st
       enable: {
         words: ['KEY'],
         summary: 'switch a flag on',
-        options: { environment: environment('in this environment only, which is created if the flag has others'), json, ...targetOptions },
+        options: { environment: environment('in this environment only, which is created if the flag has others'), yes: newEnvironment, json, ...targetOptions },
         run: async (call) => { await (await import('./commands/change.js')).enable(call) }
       },
       disable: {
         words: ['KEY'],
         summary: 'switch a flag off: everybody gets its off variant',
-        options: { environment: environment('in this environment only, which is created if the flag has others'), json, ...targetOptions },
+        options: { environment: environment('in this environment only, which is created if the flag has others'), yes: newEnvironment, json, ...targetOptions },
         run: async (call) => { await (await import('./commands/change.js')).disable(call) }
       },
       set: {
@@ -122,7 +123,7 @@ export const groups: ReadonlyArray<{ title: string, commands: Readonly<Record<st
         about: 'VALUE is a percentage with its sign, or the name of a variant; a flag without variants of its own has on and off. ' +
           'Targets and rules stay as they are, and so does whether the flag is enabled.',
         examples: ['fastify-flags set dark_mode 25%', 'fastify-flags set checkout on --environment staging'],
-        options: { environment: environment('in this environment; needed where the flag has environments'), json, ...targetOptions },
+        options: { environment: environment('in this environment; needed where the flag has environments'), yes: newEnvironment, json, ...targetOptions },
         run: async (call) => { await (await import('./commands/change.js')).set(call) }
       }
     }
