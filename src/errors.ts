@@ -45,6 +45,8 @@ export const errors = {
   EXPERIMENT_NOT_FOUND: createError('FST_FLAGS_EXPERIMENT_NOT_FOUND', 'The flag %s has no experiment in the environment %s; it needs "experiment": {} beside a serve that draws: a split, a percentage or stages', 404),
   EVENTS_WAITING: createError('FST_FLAGS_EVENTS_WAITING', 'Experiments cannot be counted now; up to %d of their events are kept until they can: %s', 503),
   EVENTS_LOST: createError('FST_FLAGS_EVENTS_LOST', '%d events of experiments were lost: %s', 503),
+  GUARD_WAITING: createError('FST_FLAGS_GUARD_WAITING', 'Guards of rollouts cannot count or act now; what they saw is kept, and they go on as soon as they can: %s', 503),
+  OUTCOMES_LOST: createError('FST_FLAGS_OUTCOMES_LOST', '%d requests under a guard were not counted: %s', 503),
 
   // What the store answered
   STORE_UNAVAILABLE: createError('FST_FLAGS_STORE_UNAVAILABLE', 'The store cannot be reached, nothing was written; try again: %s', 503),

@@ -13,9 +13,10 @@ const parts: Array<{ part: string, owns: RegExp, imports: string[], packages?: R
   { part: 'store', owns: /^store\//, imports: ['model', 'errors'] },
   { part: 'experiments/redis', owns: /^experiments\/redis/, imports: ['experiments', 'store/redis', 'store', 'model', 'errors'], packages: /^ioredis$/ },
   { part: 'experiments', owns: /^experiments\//, imports: ['evaluation', 'store', 'model', 'errors'] },
-  { part: 'core', owns: /^(replica|flags|flag-types|facade|diagnostics|admin)(\.ts$|\/)/, imports: ['experiments', 'evaluation', 'store', 'model', 'errors'] },
-  { part: 'routes', owns: /^routes\//, imports: ['core', 'experiments', 'evaluation', 'store', 'model', 'errors'], packages: /^(fastify|fastify-plugin|@fastify\/.*|@platformatic\/prom-client|typebox(\/.*)?)$/ },
-  { part: 'plugin', owns: /^(plugin|options|index)\.ts$|^plugin\//, imports: ['routes', 'core', 'experiments/redis', 'experiments', 'store/redis', 'store', 'evaluation', 'model', 'errors'], packages: /^(fastify|fastify-plugin|@fastify\/.*|ioredis)$/ },
+  { part: 'guards', owns: /^guards\//, imports: ['experiments', 'evaluation', 'model', 'errors'] },
+  { part: 'core', owns: /^(replica|flags|flag-types|facade|diagnostics|admin)(\.ts$|\/)/, imports: ['guards', 'experiments', 'evaluation', 'store', 'model', 'errors'] },
+  { part: 'routes', owns: /^routes\//, imports: ['core', 'guards', 'experiments', 'evaluation', 'store', 'model', 'errors'], packages: /^(fastify|fastify-plugin|@fastify\/.*|@platformatic\/prom-client|typebox(\/.*)?)$/ },
+  { part: 'plugin', owns: /^(plugin|options|index)\.ts$|^plugin\//, imports: ['routes', 'core', 'guards', 'experiments/redis', 'experiments', 'store/redis', 'store', 'evaluation', 'model', 'errors'], packages: /^(fastify|fastify-plugin|@fastify\/.*|ioredis)$/ },
   { part: 'sidecar', owns: /^sidecar\//, imports: ['plugin', 'routes', 'core', 'store/redis', 'store', 'evaluation', 'model', 'errors'], packages: /^(fastify|@fastify\/.*|close-with-grace|ioredis)$/ }
 ]
 

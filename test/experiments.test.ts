@@ -167,6 +167,9 @@ class Faulty implements Ledger {
   }
 
   read = this.inner.read.bind(this.inner)
+  add = this.inner.add.bind(this.inner)
+  sums = this.inner.sums.bind(this.inner)
+  claim = this.inner.claim.bind(this.inner)
   close = this.inner.close.bind(this.inner)
 }
 

@@ -59,7 +59,7 @@ t.test('every route is in the document, with an example of each body and answer'
 })
 
 /** What is never the answer to a request of the sidecar: it stands in logs and in `problem`, or an app gives it, or OFREP has its own code for it. */
-const unsent = ['INVALID_CONTEXT', 'EVENTS_WAITING', 'EVENTS_LOST', 'TOO_MANY_STREAMS', 'FLAG_OFF', 'STORE_REPLACED', 'STORE_RESTORED', 'STORE_RESET', 'WRITES_LOST', 'SNAPSHOT_FILE', 'CONTEXT_FAILED', 'INVALID_OPTION', 'ALREADY_REGISTERED']
+const unsent = ['INVALID_CONTEXT', 'EVENTS_WAITING', 'EVENTS_LOST', 'GUARD_WAITING', 'OUTCOMES_LOST', 'TOO_MANY_STREAMS', 'FLAG_OFF', 'STORE_REPLACED', 'STORE_RESTORED', 'STORE_RESET', 'WRITES_LOST', 'SNAPSHOT_FILE', 'CONTEXT_FAILED', 'INVALID_OPTION', 'ALREADY_REGISTERED']
 
 t.test('every error that can be sent over HTTP is described', async (t) => {
   const text = JSON.stringify((await build(t)).document)

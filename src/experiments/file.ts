@@ -5,16 +5,19 @@ import type { Experiment } from '../model/experiment.js'
 import { appendFile, look, readFrom, removeStrays, replaceFile, truncateFile } from '../store/file-disk.js'
 import { FileLock } from '../store/file-lock.js'
 import type { Counts } from './counts.js'
-import type { Batch, Ledger, Range } from './ledger.js'
+import type { Addition, Batch, Claim, Ledger, Range, Sums } from './ledger.js'
 import { Tallies, type Kept } from './memory.js'
+import type { AdditionLine, ClaimLine } from './sums.js'
 import type { Hashed, UnitLine } from './tally.js'
 
-/** A line of the file: an experiment begins, a batch as it came, or what earlier lines came to. */
+/** A line of the file: an experiment begins, a batch, an addition or a claim as it came, or what earlier lines came to. */
 type Line =
   | { experiment: Kept['experiment'], salt: string, shares: Record<string, number> | null, since?: number | null, last?: number, ignored?: { unexposed: number, goals: number } }
   | ({ of: string, batch: string, shares?: null } & Hashed)
   | { of: string, units: UnitLine[] }
   | { of: string, reads: Array<[variant: string, day: string, count: number]> }
+  | AdditionLine
+  | ClaimLine
 
 const unitsInALine = 1000
 /** The file is written anew when so many bytes were appended since, or as many as it then had. */
@@ -52,23 +55,68 @@ export class FileLedger implements Ledger {
       const lines: Line[] = [{ of: experiment.id, batch: batch.id, ...hashed }]
       if (isNew) lines.unshift(beginning(experiment, salt))
       else if (before !== tally.shares) Object.assign(lines[0]!, { shares: null })
-      try {
-        this.#size = await appendFile(this.#path, written(lines), false)
-      } catch (error) {
-        this.#tallies = undefined // what stands in the file counts: it is read again, and a line cut off goes
-        throw new errors.STORE_UNAVAILABLE(`the experiments in ${this.#path} cannot be written: ${textOf(error)}`, { cause: error })
-      }
+      await this.#append(lines)
       tally.add(hashed)
-      if (this.#size - this.#rewrittenSize > Math.max(rewriteAfter, this.#rewrittenSize)) await this.#rewrite(tallies, batch.time)
+      await this.#tidy(tallies, batch.time)
     })
   }
 
   async read (experiment: Experiment, range: Range = {}): Promise<Counts> {
-    return await this.#inTurn(async () => (this.#tallies ?? (await this.#load()).tallies).read(experiment, range))
+    return await this.#inTurn(async () => (await this.#known()).read(experiment, range))
+  }
+
+  async add (addition: Addition): Promise<Sums> {
+    return await this.#inTurn(async () => {
+      const { id: batch, of, numbers, time } = addition
+      const tallies = await this.#own()
+      if (!tallies.sums.knows(addition)) {
+        const line = { sums: of, batch, numbers, time }
+        await this.#append([line])
+        tallies.sums.add(line)
+        await this.#tidy(tallies, time)
+      }
+      return tallies.sums.of(of)
+    })
+  }
+
+  async sums (of: string): Promise<Sums> {
+    return await this.#inTurn(async () => (await this.#known()).sums.of(of))
+  }
+
+  async claim (claim: Claim): Promise<Set<string>> {
+    return await this.#inTurn(async () => {
+      const tallies = await this.#own()
+      const { fresh: ids, own } = tallies.sums.ask(claim)
+      if (ids.length > 0) {
+        const line = { claimed: claim.of, by: claim.id, ids, time: claim.time }
+        await this.#append([line])
+        tallies.sums.take(line)
+        await this.#tidy(tallies, claim.time)
+      }
+      return own
+    })
   }
 
   async close (): Promise<void> {
     await this.#inTurn(async () => await this.#lock.release())
+  }
+
+  async #append (lines: Line[]): Promise<void> {
+    try {
+      this.#size = await appendFile(this.#path, written(lines), false)
+    } catch (error) {
+      this.#tallies = undefined // what stands in the file counts: it is read again, and a line cut off goes
+      throw new errors.STORE_UNAVAILABLE(`the experiments in ${this.#path} cannot be written: ${textOf(error)}`, { cause: error })
+    }
+  }
+
+  async #tidy (tallies: Tallies, now: number): Promise<void> {
+    if (this.#size - this.#rewrittenSize > Math.max(rewriteAfter, this.#rewrittenSize)) await this.#rewrite(tallies, now)
+  }
+
+  /** What is counted, whoever counts. */
+  async #known (): Promise<Tallies> {
+    return this.#tallies ?? (await this.#load()).tallies
   }
 
   /** What is counted, once this process is the one that counts. */
@@ -112,6 +160,7 @@ export class FileLedger implements Ledger {
         if (units.push(line) === unitsInALine) units = []
       }
     }
+    lines.push(...tallies.sums.lines())
     const looks = await replaceFile(this.#path, lines.map((line) => written([line])), () => this.#lock.isOurs())
     if (looks !== undefined) this.#size = this.#rewrittenSize = looks.size
   }
@@ -139,6 +188,8 @@ function take (line: Line, tallies: Tallies): void {
     Object.assign(tally.ignored, line.ignored)
     return
   }
+  if ('sums' in line) return tallies.sums.add(line)
+  if ('claimed' in line) return tallies.sums.take(line)
   const { tally } = tallies.kept.get(line.of)!
   if ('batch' in line) {
     tallies.batches.add(line.batch, line.time)

@@ -33,6 +33,21 @@ export interface Batch {
   reads: Record<string, number>
 }
 
+/** Numbers to be added to those that are kept under a name. */
+export interface Addition {
+  /** The same when the same is sent again. */
+  id: string
+  of: string
+  numbers: Sums
+  /** Epoch milliseconds by the store's clock. */
+  time: number
+}
+
+export type Sums = Readonly<Record<string, number>>
+
+/** Ids of something that may be reported again, all different. `of`, `id` and `time` as above. */
+export interface Claim { id: string, of: string, ids: readonly string[], time: number }
+
 /** UTC days such as `2026-11-20`, both included; left out, from the first and to the last. */
 export interface Range { from?: string, to?: string }
 
@@ -48,6 +63,12 @@ export interface Ledger {
    */
   record (batch: Batch): Promise<void>
   read (experiment: Experiment, range?: Range): Promise<Counts>
+  /** Adds numbers as a whole or not at all, and once though they come again within an hour. Resolves to what is kept then. Rejects when nothing is known to be added. */
+  add (addition: Addition): Promise<Sums>
+  /** What was added under a name. */
+  sums (of: string): Promise<Sums>
+  /** Resolves to those ids that no other claim had within the last hour; the same claim is answered the same again. */
+  claim (claim: Claim): Promise<Set<string>>
   /** How long conversions should wait before they are recorded, so that exposures that other processes saw come first; milliseconds. */
   readonly settlesAfter: number
   close (): Promise<void>
@@ -61,7 +82,7 @@ export const longestGoal = 100
 export const mostValue = 1e12
 /** Milliseconds for which ids of batches and events are known. */
 export const knownFor = 3_600_000
-/** Milliseconds after which a unit of which nothing more was heard is forgotten. */
+/** Milliseconds after which a unit, or sums, of which nothing more was heard are forgotten. */
 export const unitsKeptFor = 90 * 86_400_000
 export const dayLength = 86_400_000
 

@@ -1,17 +1,20 @@
 import { randomBytes } from 'node:crypto'
 import type { Experiment } from '../model/experiment.js'
 import type { Counts } from './counts.js'
-import { hashOf, knownFor, unitsKeptFor, type Batch, type Ledger, type Range } from './ledger.js'
+import { hashOf, unitsKeptFor, type Addition, type Batch, type Claim, type Ledger, type Range, type Sums } from './ledger.js'
+import { Recent } from './recent.js'
+import { KeptSums } from './sums.js'
 import { Tally, type Hashed } from './tally.js'
 
 /** One experiment, and what keeps its units apart from those of others. */
 export interface Kept { experiment: Pick<Experiment, 'id' | 'flag' | 'environment' | 'variants'>, salt: string, tally: Tally }
 
-/** Experiments in memory, each counted in one tally. */
+/** All that is counted in memory: experiments, each in one tally, and sums. */
 export class Tallies {
   readonly kept = new Map<string, Kept>()
   readonly batches = new Recent()
   readonly events = new Recent()
+  readonly sums = new KeptSums()
 
   open ({ id, flag, environment, variants, shares }: Experiment, salt: string = randomBytes(16).toString('hex')): Kept {
     let kept = this.kept.get(id)
@@ -46,6 +49,7 @@ export class Tallies {
       tally.forgetBefore(now - unitsKeptFor)
       if (tally.lastTime < now - unitsKeptFor) this.kept.delete(id)
     }
+    this.sums.forget(now)
   }
 
   read (experiment: Experiment, range: Range): Counts {
@@ -69,26 +73,22 @@ export class MemoryLedger implements Ledger {
     return this.#tallies.read(experiment, range)
   }
 
-  async close (): Promise<void> {}
-}
-
-/** Ids of the last hour or two; of the last 200,000 where there are more. */
-class Recent {
-  #current = new Set<string>()
-  #previous = new Set<string>()
-  #since = 0
-
-  /** False when it is known. */
-  add (id: string, time: number): boolean {
-    if (time - this.#since > knownFor || this.#current.size >= 200_000) {
-      this.#previous = this.#current
-      this.#current = new Set()
-      this.#since = time
-    }
-    if (this.#current.has(id) || this.#previous.has(id)) return false
-    this.#current.add(id)
-    return true
+  async add ({ id: batch, of, numbers, time }: Addition): Promise<Sums> {
+    this.#tallies.sums.add({ sums: of, batch, numbers, time })
+    return this.#tallies.sums.of(of)
   }
+
+  async sums (of: string): Promise<Sums> {
+    return this.#tallies.sums.of(of)
+  }
+
+  async claim (claim: Claim): Promise<Set<string>> {
+    const { fresh: ids, own } = this.#tallies.sums.ask(claim)
+    this.#tallies.sums.take({ claimed: claim.of, by: claim.id, ids, time: claim.time })
+    return own
+  }
+
+  async close (): Promise<void> {}
 }
 
 function isSame (a: Readonly<Record<string, number>> | null, b: Readonly<Record<string, number>> | null): boolean {

@@ -12,6 +12,9 @@ import { script } from '../store/redis-scripts.js'
  *                    them, so that each stays a listpack, as small as can be, for millions of units.
  *   ids      hashes  7 bytes of an event's hash → '': those of an hour, chosen among 8,192 as units are
  *   batch    string  '' under a batch's id, for an hour
+ * And of what guards of rollouts count, under a tag of each:
+ *   sums     hash    a number's name → the number
+ *   ids      hashes  as above, with who claimed it; batch as above
  */
 
 /** Gives an experiment its salt when it has none. */
@@ -125,4 +128,35 @@ end
 call('EXPIRE', KEYS[1], ARGV[7])
 call('SET', KEYS[2], '', 'EX', ARGV[8])
 return 'counted'
+`)
+
+/** Adds numbers. The batch's id comes last, as above: the first number may be refused, further ones are not. */
+export const addScript = script(`
+-- KEYS: 1 sums, 2 batch
+-- ARGV: 1 seconds to keep sums, 2 to keep ids, then name and number of each
+-- Returns: all sums, as HGETALL
+if redis.call('EXISTS', KEYS[2]) == 0 then
+  for i = 3, #ARGV, 2 do redis.call('HINCRBYFLOAT', KEYS[1], ARGV[i], ARGV[i + 1]) end
+  redis.call('EXPIRE', KEYS[1], ARGV[1])
+  redis.call('SET', KEYS[2], '', 'EX', ARGV[2])
+end
+return redis.call('HGETALL', KEYS[1])
+`)
+
+export const claimScript = script(`
+-- KEYS: of each id where those of this hour are, and those of the hour before
+-- ARGV: 1 who claims, 2 seconds to keep ids, then the ids
+-- Returns: of each id 1 when it is theirs, else 0
+local theirs = {}
+for i = 1, #ARGV - 2 do
+  local ids, before, id = KEYS[2 * i - 1], KEYS[2 * i], ARGV[i + 2]
+  local holder = redis.call('HGET', ids, id) or redis.call('HGET', before, id)
+  if not holder then
+    holder = ARGV[1]
+    redis.call('HSET', ids, id, holder)
+    redis.call('EXPIRE', ids, ARGV[2])
+  end
+  theirs[i] = holder == ARGV[1] and 1 or 0
+end
+return theirs
 `)

@@ -6,8 +6,8 @@ import { connectorOf, hangUp, type Connector, type RedisConnection } from '../st
 import { storeError } from '../store/redis-errors.js'
 import { evaluate, type RedisScript } from '../store/redis-scripts.js'
 import type { Counts } from './counts.js'
-import { dayLength, dayOf, hashOf, knownFor, mostGoals, unitsKeptFor, type Batch, type Ledger, type Range } from './ledger.js'
-import { openScript, recordScript } from './redis-scripts.js'
+import { dayLength, dayOf, hashOf, knownFor, mostGoals, unitsKeptFor, type Addition, type Batch, type Claim, type Ledger, type Range, type Sums } from './ledger.js'
+import { addScript, claimScript, openScript, recordScript } from './redis-scripts.js'
 import { Counting } from './tally.js'
 
 export interface RedisLedgerOptions {
@@ -50,12 +50,28 @@ export class RedisLedger implements Ledger {
   }
 
   async read (experiment: Experiment, range: Range = {}): Promise<Counts> {
-    const client = await this.#clientOf(experiment)
-    try {
-      return countsOf(experiment, await client.hgetall(this.#keysOf(experiment).counts), range)
-    } catch (error) {
-      throw this.#failure(error)
-    }
+    return countsOf(experiment, await this.#read(experiment.id, this.#keysOf(experiment.id).counts), range)
+  }
+
+  async add ({ id, of, numbers }: Addition): Promise<Sums> {
+    const keys = this.#keysOf(of)
+    const args = [unitsKeptFor / 1000, 2 * knownFor / 1000, ...Object.entries(numbers).flat()]
+    const answer = await this.#ask(of, addScript, [keys.sums, keys.batch + id], args) as string[]
+    return sumsOf(Array.from({ length: answer.length / 2 }, (_, i) => [answer[2 * i]!, answer[2 * i + 1]!]))
+  }
+
+  async sums (of: string): Promise<Sums> {
+    return sumsOf(Object.entries(await this.#read(of, this.#keysOf(of).sums)))
+  }
+
+  async claim ({ id: by, of, ids, time }: Claim): Promise<Set<string>> {
+    const keys = this.#keysOf(of)
+    const hour = Math.floor(time / knownFor)
+    const hashes = ids.map((id) => hashOf(of, id))
+    const named = hashes.map(bucketOf).flatMap((bucket) => [`${keys.ids}${hour}:${bucket}`, `${keys.ids}${hour - 1}:${bucket}`])
+    const args = [hashOf('', by), 2 * knownFor / 1000, ...hashes.map((hash) => hash.subarray(1))]
+    const theirs = await this.#ask(of, claimScript, named, args) as number[]
+    return new Set(ids.filter((_, i) => theirs[i] === 1))
   }
 
   async close (): Promise<void> {
@@ -63,9 +79,10 @@ export class RedisLedger implements Ledger {
     await Promise.all([...this.#clients.values()].map(hangUp))
   }
 
-  #keysOf ({ id }: Experiment) {
-    const base = `${this.#connector.prefix}{${this.#namespace}:x:${id}}`
-    return { counts: base + ':counts', batch: base + ':batch:', units: base + ':', ids: base + ':ids:' }
+  /** `of` is an experiment's id, or what numbers are added up of. */
+  #keysOf (of: string) {
+    const base = `${this.#connector.prefix}{${this.#namespace}:x:${of}}`
+    return { counts: base + ':counts', sums: base + ':sums', batch: base + ':batch:', units: base + ':', ids: base + ':ids:' }
   }
 
   async #open (experiment: Experiment): Promise<Opened> {
@@ -76,7 +93,7 @@ export class RedisLedger implements Ledger {
     const today = Math.floor(Date.now() / dayLength) * dayLength
     // Events may be reported late: times count from some days before.
     const args = [randomBytes(16).toString('hex'), today - 30 * dayLength, text, countsKeptFor, JSON.stringify(others)]
-    const [salt, base] = await this.#ask(experiment, openScript, [this.#keysOf(experiment).counts], args) as [string, string]
+    const [salt, base] = await this.#ask(id, openScript, [this.#keysOf(id).counts], args) as [string, string]
     const opened = { salt, base: Number(base), shares: text }
     this.#opened.set(id, opened)
     return opened
@@ -84,7 +101,7 @@ export class RedisLedger implements Ledger {
 
   async #record ({ id, experiment, time, exposures, conversions, reads }: Batch, { salt, base }: Opened): Promise<unknown> {
     const { variants } = experiment
-    const keys = this.#keysOf(experiment)
+    const keys = this.#keysOf(experiment.id)
     const named: string[] = [keys.counts, keys.batch + id]
     const places = new Map<string, number>()
     const placeOf = (key: string): number => {
@@ -99,13 +116,13 @@ export class RedisLedger implements Ledger {
     let at = 0
     for (const { unit, variant, time, id } of exposures) {
       const hash = hashOf(salt, unit)
-      exposed.writeUInt16BE(placeOf(keys.units + (hash.readUInt16BE() >>> 3)), at)
+      exposed.writeUInt16BE(placeOf(keys.units + bucketOf(hash)), at)
       hash.copy(exposed, at + 2, 1)
       exposed.writeUInt8(variants.indexOf(variant), at + 9)
       exposed.writeUInt32BE(tenths(time), at + 10)
       if (id !== undefined) {
         const event = hashOf(salt, id)
-        const bucket = event.readUInt16BE() >>> 3
+        const bucket = bucketOf(event)
         exposed.writeUInt16BE(placeOf(`${keys.ids}${hour}:${bucket}`), at + 14)
         exposed.writeUInt16BE(placeOf(`${keys.ids}${hour - 1}:${bucket}`), at + 16)
         event.copy(exposed, at + 18, 1)
@@ -119,7 +136,7 @@ export class RedisLedger implements Ledger {
     at = 0
     for (const { unit, goal, value, time } of conversions) {
       const hash = hashOf(salt, unit)
-      converted.writeUInt16BE(placeOf(keys.units + (hash.readUInt16BE() >>> 3)), at)
+      converted.writeUInt16BE(placeOf(keys.units + bucketOf(hash)), at)
       hash.copy(converted, at + 2, 1)
       converted.writeUInt16BE(indexes.get(goal)!, at + 9)
       converted.writeUInt32BE(tenths(time), at + 11)
@@ -129,11 +146,20 @@ export class RedisLedger implements Ledger {
 
     const read = Object.entries(reads).flatMap(([variant, count]) => [variants.indexOf(variant), count])
     const args = [salt, exposed, converted, Math.floor((time - base) / dayLength), time, unitsKeptFor / 1000, countsKeptFor, 2 * knownFor / 1000, mostGoals, read.length / 2, ...read, ...goals]
-    return await this.#ask(experiment, recordScript, named, args)
+    return await this.#ask(experiment.id, recordScript, named, args)
   }
 
-  async #ask (experiment: Experiment, script: RedisScript, keys: string[], args: Array<string | number | Buffer>): Promise<unknown> {
-    const client = await this.#clientOf(experiment)
+  async #read (of: string, key: string): Promise<Record<string, string>> {
+    const client = await this.#clientOf(of)
+    try {
+      return await client.hgetall(key)
+    } catch (error) {
+      throw this.#failure(error)
+    }
+  }
+
+  async #ask (of: string, script: RedisScript, keys: string[], args: Array<string | number | Buffer>): Promise<unknown> {
+    const client = await this.#clientOf(of)
     try {
       return await evaluate(client, script, keys, args)
     } catch (error) {
@@ -141,13 +167,13 @@ export class RedisLedger implements Ledger {
     }
   }
 
-  /** A connection to where the experiment's keys are; not the store's, which must not wait behind long scripts. */
-  async #clientOf (experiment: Experiment): Promise<Redis> {
+  /** A connection to where the keys are; not the store's, which must not wait behind long scripts. */
+  async #clientOf (of: string): Promise<Redis> {
     if (this.#closed) throw new errors.STORE_CLOSED()
-    const name = this.#connector.spread ? experiment.id : ''
+    const name = this.#connector.spread ? of : ''
     let client = this.#clients.get(name)
     if (client === undefined) {
-      client = this.#connector.connect(this.#keysOf(experiment).counts)
+      client = this.#connector.connect(this.#keysOf(of).counts)
       this.#clients.set(name, client)
       client.on('error', (error: Error) => { this.#unreachable = error.message })
       client.connect().catch(() => {})
@@ -173,6 +199,15 @@ async function connected (client: Redis): Promise<void> {
     const timer = setTimeout(done, connectedWithin)
     for (const event of events) client.on(event, done)
   })
+}
+
+/** Which of the 8,192 hashes holds it. */
+function bucketOf (hash: Buffer): number {
+  return hash.readUInt16BE() >>> 3
+}
+
+function sumsOf (fields: Array<[name: string, number: string]>): Sums {
+  return Object.fromEntries(fields.map(([name, number]) => [name, Number(number)]))
 }
 
 function countsOf (experiment: Experiment, fields: Record<string, string>, range: Range): Counts {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import type { Ledger } from '../../src/experiments/ledger.js'
+import { MemoryLedger } from '../../src/experiments/memory.js'
 import { Recorder } from '../../src/experiments/recorder.js'
 import { RedisLedger } from '../../src/experiments/redis.js'
 import { Flags } from '../../src/flags.js'
@@ -31,7 +32,7 @@ export async function experiments (): Promise<Row[]> {
 /** A unit that comes again, which is nearly every read. */
 async function reads (): Promise<Row> {
   const replica = new Replica({ store: new MemoryStore(), bootstrap: { flags: { plain: document, counted: { ...document, experiment: {} } } } })
-  const nowhere: Ledger = { settlesAfter: 0, record: async () => {}, read: async () => { throw new Error('nothing is kept') }, close: async () => {} }
+  const nowhere: Ledger = Object.assign(new MemoryLedger(), { record: async () => {} })
   const recorder = new Recorder({ ledger: nowhere, environment: 'production', now: Date.now, report: (problem) => { throw problem } })
   const people = Array.from({ length: 1000 }, () => new Flags(replica, 'production', randomUUID(), recorder))
   const calls = 20_000

@@ -46,6 +46,9 @@ export function patient (ledger: Ledger): Ledger {
     settlesAfter: ledger.settlesAfter,
     record: (batch) => insist(() => ledger.record(batch)),
     read: (experiment, range) => insist(() => ledger.read(experiment, range)),
+    add: (addition) => insist(() => ledger.add(addition)),
+    sums: (of) => insist(() => ledger.sums(of)),
+    claim: (claim) => insist(() => ledger.claim(claim)),
     close: () => ledger.close()
   }
 }

@@ -38,11 +38,20 @@ export function evidenceOf (control: Side, treated: Side, allowed = 1): number[]
 /** No evidence at all. */
 export const noEvidence: readonly number[] = Object.freeze(suppositions.map(() => 0))
 
-/** An always-valid p-value of all that was added up: below α with a chance of at most α, however often one looks, where the new thing is no worse than allowed. */
-export function chanceOf (evidence: readonly number[]): number {
-  const most = Math.max(...evidence)
-  const mean = suppositions.reduce((sum, { belief }, i) => sum + belief * Math.exp(evidence[i]! - most), 0)
-  return Math.min(1, Math.exp(-most) / mean)
+/**
+ * An always-valid p-value of all that was added up: below α with a chance of at most α, however often one looks, where the new
+ * thing is no worse than allowed. Of a rollout, the evidence of each of its stages: half of the belief is that it is worse from
+ * the first on, half that it is only from some later one on, for what was fine with a few says nothing then.
+ */
+export function chanceOf (...stages: Array<readonly number[]>): number {
+  const logs: number[] = []
+  let since = noEvidence
+  for (const [stage, evidence] of [...stages.entries()].reverse()) {
+    since = since.map((sum, i) => sum + evidence[i]!)
+    const belief = stages.length === 1 ? 1 : stage === 0 ? 0.5 : 0.5 / (stages.length - 1)
+    logs.push(Math.log(belief) + logSum(suppositions.map(({ belief }, i) => Math.log(belief) + since[i]!)))
+  }
+  return Math.min(1, Math.exp(-logSum(logs)))
 }
 
 /** The central hypergeometric distribution of how many of the bad are on the treated side, up to a factor. */
@@ -60,6 +69,7 @@ function hypergeometric (control: number, treated: number, bad: number) {
   }
 }
 
+/** ln of the sum of what these are logarithms of. */
 function logSum (logs: number[]): number {
   let most = -Infinity
   for (const log of logs) if (log > most) most = log
