@@ -5,7 +5,7 @@ import type { Subject } from '../evaluation/subject.js'
 import type { EvaluationContext } from '../model/context.js'
 import type { Flag } from '../model/flag.js'
 import { settleContext, type Asking } from './asking.js'
-import { countAttempts } from './attempts.js'
+import { attemptsOf } from './attempts.js'
 import { readTokens, type Bearer, type EvaluationTokens } from './tokens.js'
 
 export interface AccessOptions {
@@ -36,7 +36,7 @@ export function openAccess (app: FastifyInstance, { tokens, browserTokens, ident
   if (identity !== undefined && identity !== 'caller') throw new errors.INVALID_OPTION('evaluation.identity can only be "caller", which lets whoever asks say for whom; leave it out to take that from trusted headers, context(request) or callers with an evaluation token')
   const asksTokens = tokens !== undefined || browserTokens !== undefined
   const find = readTokens({ server: tokens, browser: browserTokens }, { server: 'evaluation.tokens', browser: 'evaluation.browserTokens' }, ['server', 'browser'])
-  const attempts = countAttempts()
+  const attempts = attemptsOf(app)
 
   return {
     bearers: find.bearers,

@@ -8,6 +8,7 @@ import type { Flag } from '../model/flag.js'
 import { Key } from '../model/key.js'
 import type { Segment } from '../model/segment.js'
 import { askingInBody } from './asking.js'
+import { attemptsOf } from './attempts.js'
 import { authorization, type AuthorizationOptions } from './authorization.js'
 import { adminOperations } from './openapi/admin.js'
 import { experimentOperations } from './openapi/experiments.js'
@@ -51,7 +52,7 @@ interface Of { Params: { key: string, environment?: string } }
 /** Changes flags and segments over HTTP. An encapsulated plugin; it needs the flags plugin around it. */
 export const adminRoutes: FastifyPluginAsync<AdminOptions> = async (app, { prefix, openapi, ...who }) => {
   if (!app.hasDecorator('flags')) throw new errors.INVALID_OPTION('adminRoutes needs fastify-flags in the same scope, before it: await app.register(flags)')
-  const { require, actorOf } = authorization(who)
+  const { require, actorOf } = authorization(who, attemptsOf(app))
   const { admin } = app.flags
   const scope = openScope(app, { prefix, keyed: ['/flags', '/segments'], visible: openapi, operations })
   // A parameter that is not heeded is refused: PUT ?dryRun=true would otherwise write.

@@ -1,6 +1,7 @@
 import { isIPv6 } from 'node:net'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, RawServerBase } from 'fastify'
 import { errors } from '../errors.js'
+import { keyOf, type Bearer } from './tokens.js'
 
 /*
  * Failed tokens are counted by the peer's address: never by `request.ip`, which a client could choose where proxies are
@@ -18,9 +19,18 @@ const mostPlaces = 1000
 
 export interface Attempts {
   /** To be called with whom a token is known for. Throws TOO_MANY_ATTEMPTS where it is not to be heard. */
-  admit (request: FastifyRequest, reply: FastifyReply, bearer: object): void
+  admit (request: FastifyRequest, reply: FastifyReply, bearer: Bearer<string>): void
   /** Counts a token that nobody knows. Throws TOO_MANY_ATTEMPTS when there were too many. */
   fail (request: FastifyRequest, reply: FastifyReply): void
+}
+
+const counts = new WeakMap<RawServerBase, Attempts>()
+
+/** The one count of an app: whichever of its routes are tried, an address has 20 tries. */
+export function attemptsOf ({ server }: FastifyInstance): Attempts {
+  let attempts = counts.get(server)
+  if (attempts === undefined) counts.set(server, attempts = countAttempts())
+  return attempts
 }
 
 interface Account { failures: number, since: number, told: boolean }
@@ -28,7 +38,20 @@ interface Account { failures: number, since: number, told: boolean }
 /** `now`: monotonic milliseconds. */
 export function countAttempts (now: () => number = () => performance.now()): Attempts {
   const accounts = new Map<string, Account>()
-  const places = new WeakMap<object, Set<string>>()
+  const places = new WeakMap<Bearer<string>, Set<string>>()
+  const placesBySecret = new Map<string, Set<string>>()
+
+  /** From where a token was accepted, by whichever routes: each group of them has its own bearer for it. */
+  function placesOf (bearer: Bearer<string>): Set<string> {
+    let known = places.get(bearer)
+    if (known === undefined) {
+      const secret = keyOf(bearer, 'places').toString('base64')
+      known = placesBySecret.get(secret) ?? new Set()
+      placesBySecret.set(secret, known)
+      places.set(bearer, known)
+    }
+    return known
+  }
 
   /** The failures of an address that are not yet forgiven. */
   function standing (address: string): Account | undefined {
@@ -53,8 +76,7 @@ export function countAttempts (now: () => number = () => performance.now()): Att
   return {
     admit (request, reply, bearer) {
       const address = addressOf(request)
-      let known = places.get(bearer)
-      if (known === undefined) places.set(bearer, known = new Set())
+      const known = placesOf(bearer)
       if (known.has(address)) return
       const account = standing(address)
       if (account !== undefined && account.failures >= burst) refuse(reply, account)

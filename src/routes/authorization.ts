@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { errors } from '../errors.js'
-import { countAttempts } from './attempts.js'
+import type { Attempts } from './attempts.js'
 import { readTokens, type Tokens } from './tokens.js'
 
 /** The actor's name, which stands in the history; nothing for whoever is not known, false for whoever may not. */
@@ -18,12 +18,11 @@ export interface AuthorizationOptions {
 export type Right = 'read' | 'write'
 
 /** Gives an onRequest hook for each right, and who a request came from. Throws INVALID_OPTION when the options let nobody in. */
-export function authorization ({ tokens, readTokens: readerTokens, authorize }: AuthorizationOptions) {
+export function authorization ({ tokens, readTokens: readerTokens, authorize }: AuthorizationOptions, attempts: Attempts) {
   const asksTokens = [tokens, readerTokens].some((list) => list !== undefined && Object.keys(list).length > 0)
   if (authorize !== undefined && typeof authorize !== 'function') throw new errors.INVALID_OPTION('admin.authorize must be a function that takes the request and returns the name of who sends it, or undefined')
   if (!asksTokens && authorize === undefined) throw new errors.INVALID_OPTION('The admin routes need to know who may use them; write admin: { tokens: { alice: process.env.ADMIN_TOKEN } } with a secret of your own, or admin: { authorize: (request) => request.user?.name }')
   const find = readTokens({ write: tokens, read: readerTokens }, { write: 'admin.tokens', read: 'admin.readTokens' })
-  const attempts = countAttempts()
   const actors = new WeakMap<FastifyRequest, string>()
 
   async function identify (request: FastifyRequest, reply: FastifyReply): Promise<{ actor: string, grant: Right }> {

@@ -2,7 +2,7 @@ import { collectDefaultMetrics, Registry } from '@platformatic/prom-client'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { errors, type FlagsError } from '../errors.js'
 import type { FastifyFlags } from '../facade.js'
-import { countAttempts } from './attempts.js'
+import { attemptsOf, type Attempts } from './attempts.js'
 import { EvaluationCounts } from './metrics/evaluation-counts.js'
 import { RequestTimes } from './metrics/request-times.js'
 import { metricText } from './metrics/text.js'
@@ -42,7 +42,7 @@ export async function addMetrics (app: FastifyInstance, { times, tokens }: Metri
   const note = ({ code }: FlagsError) => { problems.set(code, (problems.get(code) ?? 0) + 1) }
   if (flags.problem !== null) note(flags.problem)
   flags.on('problem', note)
-  const onRequest = tokens === undefined ? [] : [admission(tokens)]
+  const onRequest = tokens === undefined ? [] : [admission(tokens, attemptsOf(app))]
 
   await app.register(async (app) => {
     openScope(app, { operations: serverOperations }).get('/metrics', { onRequest }, async (request, reply) => {
@@ -72,9 +72,8 @@ function streamsText (streams: ReadonlySet<() => number>): string {
 }
 
 /** Refuses whoever has no such token. */
-function admission (tokens: Record<'admin' | 'read' | 'evaluation', EvaluationTokens>) {
+function admission (tokens: Record<'admin' | 'read' | 'evaluation', EvaluationTokens>, attempts: Attempts) {
   const find = readTokens(tokens, { admin: 'admin.tokens', read: 'admin.readTokens', evaluation: 'evaluation.tokens' }, ['evaluation'])
-  const attempts = countAttempts()
   return async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
     const { authorization } = request.headers
     const bearer = find(authorization)

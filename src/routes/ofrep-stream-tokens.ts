@@ -11,8 +11,8 @@ const period = 3_600_000
 export interface StreamTokens {
   /** The same text for an hour: clients connect anew when the URL changes. */
   issue (bearer: Bearer): string
-  /** Whom a token was issued to, here or by another process with the same secrets; undefined when it is none, or too old. */
-  verify (token: string): Bearer | undefined
+  /** Whom a token was issued to, here or by another process with the same secrets, and whether its time is over; undefined when it is none. */
+  verify (token: string): { bearer: Bearer, isOver: boolean } | undefined
 }
 
 /**
@@ -39,7 +39,7 @@ export function openStreamTokens (bearers: readonly Bearer[], now: () => number 
       const [, said, end, name, mac] = /^(([0-9a-z]{1,8})\.([\w-]{8}))\.([\w-]{22})$/.exec(token) ?? []
       const holder = name === undefined ? undefined : known.get(name)
       if (holder === undefined || !timingSafeEqual(Buffer.from(mac!), Buffer.from(macOf(holder.key, said!)))) return undefined
-      return parseInt(end!, 36) * period > now() ? holder.bearer : undefined
+      return { bearer: holder.bearer, isOver: parseInt(end!, 36) * period <= now() }
     }
   }
 }

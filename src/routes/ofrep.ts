@@ -5,6 +5,7 @@ import type { Snapshot } from '../evaluation/snapshot.js'
 import { revisionOf, stampOf } from '../replica/stamps.js'
 import { openAccess, type AccessOptions, type Asker } from './access.js'
 import { sendJson } from './answers.js'
+import { attemptsOf } from './attempts.js'
 import { allowOrigins, type Cors } from './cors.js'
 import { listOfrep, toOfrep } from './ofrep-answers.js'
 import { noteEvaluations, noteStreams } from './noting.js'
@@ -43,6 +44,7 @@ export const ofrepRoutes: FastifyPluginAsync<OfrepOptions> = async (app, { prefi
   if (!Number.isInteger(maxStreams) || maxStreams < 0) throw new errors.INVALID_OPTION('evaluation.maxStreams must be a whole number, 0 or more')
   const { admit, subjectOf, sees, bearers } = openAccess(app, who)
   const tokens = openStreamTokens(bearers)
+  const attempts = attemptsOf(app)
   const { origin, path } = publicUrl === undefined ? { path: '' } : splitUrl(publicUrl)
   const scope = openScope(app, { prefix, bodyLimit, present: presentError, parse: parseFast, visible: openapi, operations: ofrepOperations })
   const note = noteEvaluations(app)
@@ -115,11 +117,20 @@ export const ofrepRoutes: FastifyPluginAsync<OfrepOptions> = async (app, { prefi
     if (maxStreams === 0) throw new errors.ROUTE_NOT_FOUND(`GET ${base}/events`)
     const query = queryOf(request)
     const token = query.get('token')
-    const asker = token === null || bearers.length === 0 ? admit(request, reply) : tokens.verify(token)
-    if (token !== null && asker === undefined && bearers.length > 0) throw new errors.UNAUTHORIZED('The token in the URL is unknown or too old; ask for all flags again, and use the URL in eventStreams')
+    const asker = token === null || bearers.length === 0 ? admit(request, reply) : holderOf(token, request, reply)
     const seen = String(request.headers['last-event-id'] ?? '') || query.get('since')
     streams.open(request, reply, asker?.environment ?? app.flags.environment, seen || undefined)
   })
+
+  function holderOf (token: string, request: FastifyRequest, reply: FastifyReply): Asker {
+    const known = tokens.verify(token)
+    if (known?.isOver === false) {
+      attempts.admit(request, reply, known.bearer)
+      return known.bearer
+    }
+    if (known === undefined) attempts.fail(request, reply) // who comes back with an old one has guessed nothing
+    throw new errors.UNAUTHORIZED(`The token in the URL is ${known === undefined ? 'unknown' : 'too old'}; ask for all flags again, and use the URL in eventStreams`)
+  }
 
   const missing = (request: FastifyRequest) => { throw new errors.ROUTE_NOT_FOUND(`${request.method} ${pathOf(request.url)}`) }
   app.all('/ofrep/*', { exposeHeadRoute: false }, missing)

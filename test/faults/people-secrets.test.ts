@@ -96,6 +96,7 @@ for (const level of ['info', 'trace']) {
       await ask('POST', '/flags/planted/evaluate', 'the evaluation token', 'x'.repeat(70_000))
       await ask('DELETE', `/flags/planted/evaluate?${query}`, 'the evaluation token', undefined, { ...identity, 'x-forwarded-for': '1.2.3.4' })
     }
+    for (const token of ['the evaluation token', 'the browser token'] as const) await ask('GET', '/flags', token) // known from here before there are too many wrong ones
     await exercise()
 
     // What never becomes a request, with all of it in it

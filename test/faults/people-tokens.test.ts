@@ -6,9 +6,10 @@ import { runInNewContext } from 'node:vm'
 import t, { type Test } from 'tap'
 import flags, { type FlagsOptions } from '../../src/index.js'
 import { countAttempts } from '../../src/routes/attempts.js'
+import { readTokens } from '../../src/routes/tokens.js'
 import { buildSidecar } from '../../src/sidecar/app.js'
 import { readSettings } from '../../src/sidecar/settings.js'
-import Fastify from 'fastify'
+import Fastify, { type InjectOptions } from 'fastify'
 import { alice, bob, startAdmin, viewer } from '../helpers/admin.js'
 
 interface Answer { status: number, headers: IncomingHttpHeaders, body: string }
@@ -117,15 +118,27 @@ t.test('row 16: who tries many tokens is heard only now and then, and locks nobo
   t.equal((await list(undefined, mallory)).status, 401, 'who sends none is told to')
 })
 
-t.test('row 16: tokens of the evaluation routes are counted too, and the sidecar closes both', async (t) => {
-  const app = await buildSidecar(readSettings(['--memory', '--log-level', 'silent'], { FLAGS_EVALUATION_TOKENS: `shop=${bob}`, FLAGS_ADMIN_TOKENS: `alice=${alice}` }))
-  t.teardown(() => app.close())
-  for (const url of ['/flags', '/admin/flags']) {
-    const ask = async (token: string) => (await app.inject({ url, headers: bearer(token) })).statusCode
-    for (let i = 0; i < 20; i++) t.equal(await ask(`guess-${i}-0123456789`), 401)
-    t.equal(await ask('guess-20-0123456789'), 429)
-    t.equal(await ask(url === '/flags' ? bob : alice), 429)
+t.test('row 16: an address has 20 tries for all routes of an app together, event streams included', async (t) => {
+  const settings = readSettings(['--memory', '--log-level', 'silent'], { FLAGS_EVALUATION_TOKENS: `shop=${bob}`, FLAGS_ADMIN_TOKENS: `alice=${alice}`, FLAGS_READ_TOKENS: `board=${viewer}` })
+  const ways: Array<(token: string) => InjectOptions> = [
+    (token) => ({ url: '/flags', headers: bearer(token) }),
+    (token) => ({ url: '/admin/flags', headers: bearer(token) }),
+    (token) => ({ url: '/metrics', headers: bearer(token) }),
+    (token) => ({ method: 'POST', url: '/ofrep/v1/evaluate/flags', headers: { 'x-api-key': token }, payload: { context: {} } }),
+    (token) => ({ url: `/ofrep/v1/events?token=${token}` })
+  ]
+  const build = async () => {
+    const app = await buildSidecar(settings)
+    t.teardown(() => app.close())
+    return async (way: typeof ways[number], token: string) => (await app.inject(way(token))).statusCode
   }
+  const ask = await build()
+  t.equal(await ask(ways[0]!, bob), 200)
+  for (let i = 0; i < 20; i++) t.equal(await ask(ways[i % ways.length]!, `guess-${i}-0123456789`), 401)
+  for (const way of ways) t.equal(await ask(way, 'guess-20-0123456789'), 429)
+  for (const [way, right] of [[ways[1]!, alice], [ways[2]!, viewer]] as const) t.equal(await ask(way, right), 429)
+  for (const way of [ways[0]!, ways[2]!, ways[3]!]) t.equal(await ask(way, bob), 200, 'who was let in before is let in still, on all routes')
+  t.equal(await (await build())(ways[1]!, alice), 200, 'another app counts for itself')
 })
 
 t.test('row 16: failures are forgiven one in six seconds, and a million addresses fill no memory', async (t) => {
@@ -142,8 +155,8 @@ t.test('row 16: failures are forgiven one in six seconds, and a million addresse
   t.doesNotThrow(() => attempts.fail(from('10.0.0.1'), reply))
   t.throws(() => attempts.fail(from('10.0.0.1'), reply), refused)
   now += 6000
-  const holder = {}
-  t.doesNotThrow(() => attempts.admit(from('10.0.0.1'), reply, holder))
+  const [holder] = readTokens({ write: { alice } }, { write: 'tokens' }).bearers
+  t.doesNotThrow(() => attempts.admit(from('10.0.0.1'), reply, holder!))
   for (let i = 0; i < 20; i++) attempts.fail(from(`2001:db8::${i}`), reply)
   t.throws(() => attempts.fail(from('2001:db8:0:0:ffff::1'), reply), refused, 'a network of IPv6 is one')
   t.doesNotThrow(() => attempts.fail(from('2001:db8:0:1::1'), reply))
@@ -151,7 +164,7 @@ t.test('row 16: failures are forgiven one in six seconds, and a million addresse
   const before = kept()
   for (let i = 0; i < 1_000_000; i++) {
     attempts.fail(from(`10.${i >> 16}.${i >> 8 & 255}.${i & 255}`), reply)
-    attempts.admit(from(`11.${i >> 16}.${i >> 8 & 255}.${i & 255}`), reply, holder)
+    attempts.admit(from(`11.${i >> 16}.${i >> 8 & 255}.${i & 255}`), reply, holder!)
   }
   const grown = (kept() - before) / 1024 / 1024
   t.ok(grown < 16, `${grown.toFixed(1)} MB more are kept`)
