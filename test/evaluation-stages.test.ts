@@ -17,20 +17,20 @@ const hourly: Stage[] = [{ percentage: 5, hours: 2 }, { percentage: 25, hours: 3
 
 t.test('stages last their hours, and one without waits for a person', async (t) => {
   const state = { stage: 0, since: at(0) }
-  t.same([0, 1.999, 2, 4.999, 5, 1e6].map((hours) => stageAt(hourly, state, start + hours * hour)), [0, 0, 1, 1, 2, 2])
-  t.equal(stageAt(hourly, { stage: 3, since: at(0) }, start), 3)
-  t.equal(stageAt(hourly, { stage: 9, since: at(0) }, start), 3, 'a stage beyond the last is the last')
+  t.same([0, 1.999, 2, 4.999, 5, 1e6].map((hours) => stageAt({ stages: hourly, state }, start + hours * hour)), [0, 0, 1, 1, 2, 2])
+  t.equal(stageAt({ stages: hourly, state: { stage: 3, since: at(0) } }, start), 3)
+  t.equal(stageAt({ stages: hourly, state: { stage: 9, since: at(0) } }, start), 3, 'a stage beyond the last is the last')
 })
 
 t.test('a stage ends when the next one\'s time comes, hours or not', async (t) => {
   const stages: Stage[] = [{ percentage: 5, hours: 10 }, { percentage: 25, at: at(4), hours: 1 }, { percentage: 50 }, { percentage: 100, at: at(20) }]
-  t.same([3, 4, 5, 19, 20].map((hours) => stageAt(stages, { stage: 0, since: at(0) }, start + hours * hour)), [0, 1, 2, 2, 3])
+  t.same([3, 4, 5, 19, 20].map((hours) => stageAt({ stages, state: { stage: 0, since: at(0) } }, start + hours * hour)), [0, 1, 2, 2, 3])
 })
 
 t.test('without state hours do not run, at does', async (t) => {
-  t.equal(stageAt(hourly, undefined, start + 1e6 * hour), 0)
+  t.equal(stageAt({ stages: hourly }, start + 1e6 * hour), 0)
   const stages: Stage[] = [{ percentage: 5, hours: 1 }, { percentage: 25, at: at(4), hours: 1 }, { percentage: 50 }]
-  t.same([3, 4, 100].map((hours) => stageAt(stages, undefined, start + hours * hour)), [0, 1, 1])
+  t.same([3, 4, 100].map((hours) => stageAt({ stages }, start + hours * hour)), [0, 1, 1])
 })
 
 t.test('a first stage with a time has not begun before it, unless a person began it', async (t) => {
@@ -38,14 +38,14 @@ t.test('a first stage with a time has not begun before it, unless a person began
   const { serve } = settleRollouts(undefined, { enabled: true, serve: { stages } }, start)
   const { state } = serve as Draw
   t.same(state, { stage: 0, since: at(4) })
-  t.same([0, 3.9, 4, 5.9, 6].map((hours) => stageAt(stages, state, start + hours * hour)), [-1, -1, 0, 0, 1])
-  t.same([3.9, 4].map((hours) => stageAt(stages, undefined, start + hours * hour)), [-1, 0])
-  t.same([1, 2.9, 3].map((hours) => stageAt(stages, { stage: 0, since: at(1) }, start + hours * hour)), [0, 0, 1])
+  t.same([0, 3.9, 4, 5.9, 6].map((hours) => stageAt({ stages, state }, start + hours * hour)), [-1, -1, 0, 0, 1])
+  t.same([3.9, 4].map((hours) => stageAt({ stages }, start + hours * hour)), [-1, 0])
+  t.same([1, 2.9, 3].map((hours) => stageAt({ stages, state: { stage: 0, since: at(1) } }, start + hours * hour)), [0, 0, 1])
 })
 
 t.test('the clock stands while paused or disabled', async (t) => {
   for (const stand of [{ pausedAt: at(2.5) }, { disabledAt: at(2.5) }, { pausedAt: at(2.5), disabledAt: at(9) }]) {
-    t.same([0, 2.5, 5, 1e6].map((hours) => stageAt(hourly, { stage: 0, since: at(0), ...stand }, start + hours * hour)), [1, 1, 1, 1])
+    t.same([0, 2.5, 5, 1e6].map((hours) => stageAt({ stages: hourly, state: { stage: 0, since: at(0), ...stand } }, start + hours * hour)), [1, 1, 1, 1])
   }
 })
 
@@ -59,7 +59,7 @@ t.test('a stage never falls as time passes', async () => {
   fc.assert(fc.property(withBoth, fc.nat(6), time, time, time, (stages, stage, since, a, b) => {
     const state = { stage: stage % stages.length, since: iso(since) }
     const [earlier, later] = [Math.min(a, b), Math.max(a, b)]
-    return stageAt(stages, state, earlier) <= stageAt(stages, state, later) && stageAt(stages, undefined, earlier) <= stageAt(stages, undefined, later)
+    return stageAt({ stages, state }, earlier) <= stageAt({ stages, state }, later) && stageAt({ stages }, earlier) <= stageAt({ stages }, later)
   }))
 })
 
@@ -71,7 +71,7 @@ t.test('being disabled for any time leaves what had passed unchanged', async (t)
     const disabled = settleRollouts(running, { ...flag, enabled: false }, stopped)
     const again = stopped + (stood - start)
     const enabled = settleRollouts(disabled, flag, again)
-    const stage = (flag: Flag, now: number) => stageAt(stages, stateOf(flag), now)
+    const stage = (flag: Flag, now: number) => stageAt({ stages, state: stateOf(flag) }, now)
     const passed = later - start
     return stage(disabled, again) === stage(running, stopped) &&
       stage(enabled, again + passed) === stage(running, stopped + passed) &&
@@ -155,8 +155,8 @@ t.test('between two beginnings no flag stands at another stage, and at each one 
     const [earlier, later] = [Math.min(a, b), Math.max(a, b)]
     const passed = beginnings.slice(countUntil(beginnings, earlier), countUntil(beginnings, later))
     begun += passed.length
-    const rise = stageAt(stages, state, later) - stageAt(stages, state, earlier)
-    return rise === passed.length && passed.every(({ stage, at }) => stageAt(stages, state, at) >= stage && stageAt(stages, state, at - 1) < stage)
+    const rise = stageAt({ stages, state }, later) - stageAt({ stages, state }, earlier)
+    return rise === passed.length && passed.every(({ stage, at }) => stageAt({ stages, state }, at) >= stage && stageAt({ stages, state }, at - 1) < stage)
   }))
   t.ok(begun > 10)
 })

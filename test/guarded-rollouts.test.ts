@@ -1,14 +1,21 @@
+import fc from 'fast-check'
 import t from 'tap'
+import { moveRollout, rolloutOf } from '../src/admin/rollouts.js'
+import { beginningsOfFlag } from '../src/evaluation/boundaries.js'
 import type { Outcome } from '../src/evaluation/details.js'
-import { FlagEntry } from '../src/evaluation/snapshot.js'
+import { moves } from '../src/evaluation/moves.js'
+import { FlagEntry, Snapshot } from '../src/evaluation/snapshot.js'
 import { checkFlag } from '../src/model/check.js'
 import type { Flag } from '../src/model/flag.js'
-import { guardedServesOf, type Guard } from '../src/model/guard.js'
-import type { Draw } from '../src/model/serve.js'
+import { guardedServesOf, isCompared, type Alarm, type Guard } from '../src/model/guard.js'
+import type { Draw, RolloutState, Stage, Staged } from '../src/model/serve.js'
+import { beginningsOf, caughtUp, settleRollouts, stageAt } from '../src/model/stages.js'
+import { StageAnnouncer } from '../src/replica/announce-stages.js'
 import { evaluate } from './helpers/evaluate.js'
 
+const hour = 3_600_000
 const start = Date.parse('2026-01-01T00:00:00Z')
-const at = (hours: number) => new Date(start + hours * 3_600_000).toISOString()
+const at = (hours: number) => new Date(start + hours * hour).toISOString()
 
 const nobody = { flag: () => undefined, segment: () => undefined }
 const faultsOf = (serve: unknown, more: Flag = {}) => {
@@ -88,4 +95,230 @@ t.test('the guarded rollouts of a flag are those that its answers are of', async
   const again = guardedServesOf('flag', { enabled: true, serve: served(1, { state: { stage: 1, since: at(0), guardedSince: at(1) } }) }, '')
   t.not(again[0]!.rollout.id, guardedServesOf('flag', plain, '')[0]!.rollout.id, 'a guard that began anew counts anew')
   t.same([flag, plain, { enabled: true, serve: served(1, { guard: undefined }) }].map((flag) => new FlagEntry('flag', flag, { version: 1, time: 0, by: null }).outline.isGuarded), [true, true, false])
+})
+
+const hourly: Stage[] = [{ percentage: 0, groups: ['staff'], hours: 1 }, { percentage: 5, hours: 2 }, { percentage: 25, hours: 3 }, { percentage: 50 }, { percentage: 100 }]
+const alarm: Alarm = { metric: 'errors', stage: 2, at: at(0), chance: 0.001, control: { count: 3, of: 1180 }, treated: { count: 24, of: 1200 } }
+
+/** A guarded rollout that began at the start, moved on as people and its guard would. */
+function rollout (stages: Stage[], more: Draw = { guard: { errors: {} } }) {
+  let flag = settleRollouts(undefined, { enabled: true, serve: { stages, ...more } }, start)
+  const draw = () => flag.serve as Staged & { state: RolloutState }
+  const settle = (next: Flag, hours: number) => { flag = settleRollouts(flag, next, start + hours * hour) }
+  const keep = (next: Flag, hours: number) => { flag = settleRollouts(next, next, start + hours * hour) }
+  return {
+    draw,
+    state: () => draw().state,
+    stage: (hours: number) => stageAt(draw(), start + hours * hour),
+    look: (hours: number) => rolloutOf('a', flag, {}, start + hours * hour),
+    flag: () => flag,
+    enough: (hours: number) => keep({ ...flag, serve: { ...draw(), state: { ...caughtUp(draw(), draw().state, start + hours * hour), enoughAt: at(hours) } } }, hours),
+    alarm: () => { flag = { ...flag, serve: { ...draw(), state: { ...draw().state, alarm } } } },
+    move: (move: typeof moves[number], hours: number) => keep(moveRollout('a', flag, move, {}, start + hours * hour), hours),
+    enable: (enabled: boolean, hours: number) => settle({ ...flag, enabled }, hours),
+    serve: (more: Draw, hours: number) => settle({ ...flag, serve: { ...draw(), ...more } }, hours)
+  }
+}
+
+t.test('the clock leaves a stage when its time is over and its guard has seen enough of it, whichever comes last', async (t) => {
+  const { stage, state, enough, look } = rollout(hourly)
+  t.same([0, 1, 2.9, 3, 100].map(stage), [0, 1, 1, 1, 1], 'nobody is compared at 0 %')
+  t.match(look(2), { status: 'waiting', next: { stage: 2, at: null }, guard: { minimum: 200, enough: false }, why: `its guard has not yet seen 200 requests of those who are in at this stage; when it has, the next one begins, not before ${at(3)}` })
+  t.match(look(3), { why: /when it has, the next one begins$/ })
+  enough(2)
+  t.same(state(), { stage: 1, since: at(1), guardedSince: at(0), enoughAt: at(2) })
+  t.match(look(2), { status: 'running', next: { stage: 2, at: at(3) }, guard: { enough: true } })
+  t.same([2.9, 3, 6, 100].map(stage), [1, 2, 2, 2], 'enough before the time')
+  t.match(look(3), { since: at(3), guard: { enough: false } }, 'that was another stage')
+  enough(10)
+  t.same([9, 10, 100].map(stage), [2, 3, 3], 'enough after it')
+  t.match(look(10), { stage: 3, since: at(10), why: /a person advances it/ })
+})
+
+t.test('advancing goes on counting, also by hand; resuming, rolling back and enabling again begin to count anew', async (t) => {
+  const { stage, state, enough, move, enable } = rollout(hourly)
+  move('advance', 0.5)
+  enough(1.5)
+  move('advance', 2)
+  t.same(state(), { stage: 2, since: at(2), guardedSince: at(0) })
+  move('rollback', 4)
+  t.same(state(), { stage: 1, since: at(4), pausedAt: at(4), guardedSince: at(4) })
+  move('resume', 5)
+  t.same(state(), { stage: 1, since: at(5), guardedSince: at(5) })
+  enough(6)
+  move('pause', 6.5)
+  t.equal(state().guardedSince, at(5))
+  move('resume', 20)
+  t.same(state(), { stage: 1, since: at(18.5), guardedSince: at(20) }, 'its time goes on, what was seen does not')
+  t.equal(stage(100), 1)
+  enable(false, 30)
+  t.equal(state().guardedSince, at(20))
+  enable(true, 31)
+  t.same(state(), { stage: 1, since: at(19.5), guardedSince: at(31) })
+})
+
+t.test('a time that comes while a guarded rollout stands does not begin a stage before its guard has seen enough', async (t) => {
+  const { stage, move, enough } = rollout([{ percentage: 5 }, { percentage: 25, at: at(10) }])
+  enough(1)
+  move('pause', 5)
+  move('resume', 20)
+  t.equal(stage(20), 0)
+  enough(21)
+  t.equal(stage(21), 1)
+})
+
+t.test('another guard, or another thing that is drawn, begins to count anew at the stage that was reached', async (t) => {
+  for (const more of [{ guard: { latency: { overMs: 5 } } }, { seed: 'x' }, { by: 'company' }, { variant: 'off', otherwise: 'on' }] as Draw[]) {
+    const { stage, state, enough, serve } = rollout(hourly)
+    enough(2)
+    serve(more, 5)
+    t.same(state(), { stage: 2, since: at(3), guardedSince: at(5) })
+    t.equal(stage(100), 2)
+  }
+  const { state, stage, serve } = rollout(hourly, {})
+  serve({ guard: { errors: {} } }, 4)
+  t.same(state(), { stage: 2, since: at(3), guardedSince: at(4) }, 'one that is new')
+  serve({ stages: hourly.slice(1) }, 8)
+  t.same(state(), { stage: 0, since: at(8), guardedSince: at(8) }, 'other stages')
+  t.equal(stage(100), 0)
+})
+
+t.test('a rollout that loses its guard goes on from its stage: what was held back begins then, and no more', async (t) => {
+  const held = rollout(hourly)
+  held.serve({ guard: undefined }, 20)
+  t.same([20, 22.9, 23].map(held.stage), [2, 2, 3])
+  const early = rollout(hourly)
+  early.serve({ guard: undefined }, 2)
+  t.same([2, 2.9, 3].map(early.stage), [1, 1, 2])
+  const paused = rollout(hourly)
+  paused.move('pause', 20)
+  paused.serve({ guard: undefined }, 30)
+  t.equal(paused.stage(30), 1)
+  paused.move('resume', 40)
+  t.same([40, 42.9, 43].map(paused.stage), [2, 2, 3])
+})
+
+t.test('an alarm stays until somebody advances or resumes', async (t) => {
+  const stopped = () => {
+    const one = rollout(hourly)
+    one.move('advance', 1)
+    one.alarm()
+    one.move('rollback', 2)
+    return one
+  }
+  const { look, state, move, enable } = stopped()
+  t.match(look(3), { status: 'paused', alarm, why: /; its guard stopped it at 25 %: 24 of 1200 requests failed with it, and 3 of 1180 without it$/ })
+  enable(false, 3)
+  enable(true, 4)
+  t.same(state().alarm, alarm, 'it is still paused')
+  move('pause', 5)
+  t.same(state().alarm, alarm)
+  move('resume', 6)
+  t.notOk('alarm' in state())
+  for (const how of ['advance', 'resume'] as const) {
+    const { move, state } = stopped()
+    move(how, 3)
+    t.notOk('alarm' in state(), how)
+  }
+  const disabled = stopped()
+  disabled.enable(false, 3)
+  disabled.move('resume', 4)
+  t.notOk('alarm' in disabled.state())
+})
+
+const anyStages = fc.array(fc.record({ rise: fc.constantFrom(0, 5, 25, 40), hours: fc.option(fc.integer({ min: 1, max: 5 }), { nil: undefined }), at: fc.option(fc.integer({ min: 0, max: 10 }), { nil: undefined }) }), { minLength: 1, maxLength: 6 })
+  .map((stages) => {
+    let [percentage, latest] = [0, 0]
+    return stages.map(({ rise, hours, at: later }): Stage => {
+      percentage = Math.min(100, percentage + rise)
+      if (later !== undefined) latest += later
+      return { percentage, ...hours !== undefined && { hours }, ...later !== undefined && { at: at(latest) } }
+    })
+  })
+const anyStep = fc.record({ what: fc.constantFrom(...moves, 'enable', 'disable', 'enough', 'guard', 'unguard' as const), after: fc.integer({ min: 0, max: 6 }) })
+
+t.test('whatever is done in whatever order, the clock leaves no stage that compares before its guard has seen enough of it', async () => {
+  let left = 0
+  fc.assert(fc.property(anyStages, fc.array(anyStep, { maxLength: 14 }), (stages, steps) => {
+    const one = rollout(stages)
+    let now = 0
+    let guards = 0
+    /** Whether enough was seen of the stage it stands at, since it stands there and its guard counts. */
+    let enough = false
+    for (const { what, after } of steps) {
+      const before = one.stage(now)
+      now += after
+      const here = one.stage(now)
+      const isGuarded = one.draw().guard !== undefined
+      if (here > before && isGuarded) {
+        stages.slice(Math.max(0, before), here).forEach((stage, index) => {
+          if (!isCompared(stage)) return
+          if (index > 0 || before < 0 || !enough) throw new Error(`left ${before} for ${here} by itself`)
+          left++
+        })
+        enough = false
+      } else if (here !== before && here < before) throw new Error('fell by itself')
+      const { next } = one.look(now)
+      if (next?.at != null && one.stage((Date.parse(next.at) - start) / hour) < next.stage) throw new Error('the next stage does not come when it is said to')
+
+      const stands = one.state().pausedAt !== undefined || one.state().disabledAt !== undefined
+      if (what === 'enough') {
+        if (stands || here < 0) continue
+        one.enough(now)
+        enough = true
+      } else if (what === 'enable' || what === 'disable') {
+        one.enable(what === 'enable', now)
+        if (what === 'enable' && stands) enough = false
+      } else if (what === 'guard' || what === 'unguard') {
+        one.serve({ guard: what === 'guard' ? { errors: {}, minimum: ++guards } : undefined }, now)
+        enough = false
+      } else {
+        try {
+          one.move(what, now)
+          if (what !== 'pause') enough = what === 'resume' && !stands && enough
+        } catch (error) {
+          if ((error as { code?: string }).code !== 'FST_FLAGS_ROLLOUT_CONFLICT') throw error
+        }
+      }
+      const then = one.stage(now)
+      if (what === 'advance' || what === 'rollback') continue
+      if (then < here || (then > here && isGuarded && one.draw().guard !== undefined && here >= 0 && isCompared(stages[here]!) && what !== 'enough')) throw new Error(`${what} moved from ${here} to ${then}`)
+      if (then > here) enough = false
+    }
+  }), { numRuns: 1000 })
+  t.ok(left > 10)
+})
+
+t.test('a guard brings no stage earlier than the clock does without it, and none later once it has seen enough', async () => {
+  fc.assert(fc.property(anyStages, fc.nat(5), fc.integer({ min: 0, max: 30 }), fc.option(fc.integer({ min: 0, max: 40 }), { nil: undefined }), (stages, stage, since, seen) => {
+    const state = { stage: stage % stages.length, since: at(since) }
+    const free = beginningsOf({ stages, state })
+    const held = beginningsOf({ stages, guard: { errors: {} }, state: { ...state, ...seen !== undefined && { enoughAt: at(since + seen) } } })
+    const next = state.stage + 1
+    if (next < stages.length && seen !== undefined && held[next] !== Math.max(free[next]!, start + (since + seen) * hour)) return false
+    return held.every((time, index) => time >= free[index]!)
+  }))
+})
+
+t.test('a stage that its guard brings late is announced, once', async (t) => {
+  const begun: Array<[number, boolean]> = []
+  let hours = 0
+  const one = rollout(hourly)
+  const entry = () => new Map([['a', new FlagEntry('a', one.flag(), { version: 1, time: 0, by: null })]])
+  let snapshot = Snapshot.empty().with(entry(), new Map())
+  const announcer = new StageAnnouncer({ status: 'READY', get snapshot () { return snapshot }, now: () => start + hours * hour }, ({ stage, heldBack = false }) => { begun.push([stage, heldBack]) })
+  t.teardown(() => announcer.close())
+  const look = (at: number) => {
+    hours = at
+    announcer.look()
+    return begun.splice(0)
+  }
+  t.same([look(0), look(1), look(5)], [[], [[1, false]], []])
+  one.enough(5)
+  snapshot = snapshot.with(entry(), new Map())
+  t.same([look(5.001), look(5.002)], [[[2, true]], []])
+  t.same(beginningsOfFlag('a', one.flag()).map(({ stage, at }) => [stage, (at - start) / hour]), [[2, 5]])
+  one.enough(6)
+  snapshot = snapshot.with(entry(), new Map())
+  t.same([look(6), look(8)], [[], [[3, false]]], 'one that its guard did not hold back comes by the clock')
 })

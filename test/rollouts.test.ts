@@ -24,7 +24,7 @@ function rollout (stages: Stage[], began = start) {
   let flag = settleRollouts(undefined, { enabled: true, serve: { stages } }, began)
   const serveOf = () => flag.serve as Draw
   return {
-    stage: (hours: number) => stageAt(stages, serveOf().state, start + hours * hour),
+    stage: (hours: number) => stageAt({ stages, state: serveOf().state }, start + hours * hour),
     state: () => serveOf().state!,
     look: (hours: number) => rolloutOf('a', flag, {}, start + hours * hour),
     move (move: typeof moves[number], hours: number, from?: number) {

@@ -3,12 +3,12 @@ import { isFlagsError } from '../errors.js'
 import { stageAt } from '../model/stages.js'
 import type { Flag } from '../model/flag.js'
 import { environmentOf, rulesMeant } from '../model/meaning.js'
-import type { Draw } from '../model/serve.js'
+import { isStaged, type Staged } from '../model/serve.js'
 import type { Store } from '../store/store.js'
 import { historyOf, type FlagVersion } from './history.js'
 import type { Move, RolloutPlace } from './rollouts.js'
 
-/** What a person last did to a rollout: the change that began it, moved it, or stopped or started its clock. */
+/** What a person, or its guard, last did to a rollout: the change that began it, moved it, or stopped or started its clock. */
 export interface LastMove { action: Move | 'begin' | 'enable' | 'disable', version: number, updatedAt: string, updatedBy?: string }
 
 /** How many versions of a flag are looked through. */
@@ -51,22 +51,25 @@ async function * changesOf (store: Store, key: string): AsyncGenerator<[FlagVers
 
 function actionOf ({ flag, updatedAt }: FlagVersion, before: FlagVersion | undefined, place: RolloutPlace): LastMove['action'] | undefined {
   const [now, then] = [drawAt(flag, place), drawAt(before?.flag ?? null, place)]
-  if (now?.stages === undefined) return undefined
-  if (then?.stages === undefined || !isDeepStrictEqual(now.stages, then.stages)) return 'begin'
+  if (now === undefined) return undefined
+  if (then === undefined || !isDeepStrictEqual(now.stages, then.stages)) return 'begin'
   if (isDeepStrictEqual(now.state, then.state)) return undefined
   const [after, earlier] = [now.state, then.state]
   if (after?.disabledAt === undefined && earlier?.disabledAt !== undefined) return 'enable'
   if (after?.disabledAt !== undefined && earlier?.disabledAt === undefined) return 'disable'
-  const stage = stageAt(then.stages, earlier, Date.parse(updatedAt))
+  const stage = stageAt(then, Date.parse(updatedAt))
   if (after !== undefined && after.stage < stage) return 'rollback'
   if (after?.pausedAt !== undefined && earlier?.pausedAt === undefined) return 'pause'
   if (after?.pausedAt === undefined && earlier?.pausedAt !== undefined) return 'resume'
-  return after !== undefined && after.stage > stage ? 'advance' : 'begin'
+  if (after !== undefined && after.stage > stage) return 'advance'
+  // Its guard has seen enough of a stage, or is another one: that alone moves nothing.
+  if (after?.enoughAt !== earlier?.enoughAt || after?.guardedSince !== earlier?.guardedSince) return undefined
+  return 'begin'
 }
 
-function drawAt (flag: Flag | null, { environment = '', rule }: RolloutPlace): Draw | undefined {
+function drawAt (flag: Flag | null, { environment = '', rule }: RolloutPlace): Staged | undefined {
   const settings = flag === null ? undefined : environmentOf(flag, environment)
   const rules = settings?.rules ?? []
   const serve = rule === undefined ? settings?.serve : rules[rulesMeant(rules, rule)[0] ?? -1]?.serve
-  return typeof serve === 'object' ? serve : undefined
+  return isStaged(serve) ? serve : undefined
 }

@@ -1,9 +1,10 @@
 import { errors } from '../errors.js'
 import { movedTo, paused, resumed, rolledBackTo, type Move } from '../evaluation/moves.js'
-import { beginningsOf, running, stageAt, stageOf } from '../model/stages.js'
+import { beginningsOf, running, stageAt, stageOf, timeText } from '../model/stages.js'
 import type { Environment, Flag } from '../model/flag.js'
 import { disabledBy, rulesMeant } from '../model/meaning.js'
-import type { Draw, RolloutState, Serve, Stage } from '../model/serve.js'
+import { defaultMinimum, isCompared, tellAlarm, type Alarm } from '../model/guard.js'
+import { isStaged, type RolloutState, type Serve, type Stage, type Staged } from '../model/serve.js'
 import { settingsFor, withSettings } from './settings.js'
 
 export type { Move }
@@ -33,7 +34,7 @@ export interface Rollout {
   environment?: string
   /** The rule's name, else its number. */
   rule?: string
-  /** running: its clock brings the next stage; waiting: a person has to; complete: at the last stage. */
+  /** running: its clock brings the next stage; waiting: a person has to, or its guard has to see more; complete: at the last stage. */
   status: 'running' | 'waiting' | 'paused' | 'disabled' | 'complete'
   stage: number
   stages: number
@@ -47,32 +48,34 @@ export interface Rollout {
   why?: string
   pausedAt?: string
   disabledAt?: string
+  /** What its guard needs to see of this stage (requests of those who are in), and whether nothing more is needed for the clock to leave it. */
+  guard?: { minimum: number, enough: boolean }
+  /** What its guard stopped it for; until somebody advances or resumes it. */
+  alarm?: Alarm
   version: number
 }
 
 /** `at` is null where the stage does not come by itself. */
 export interface NextStage { stage: number, percentage: number, groups: string[], at: string | null }
 
-interface Staged extends Draw { stages: Stage[] }
-
 /** The flag with one of its rollouts moved: by one stage, or its clock stopped or started. Throws NO_ROLLOUT or ROLLOUT_CONFLICT. */
 export function moveRollout (key: string, flag: Flag, move: Move, { from, ...place }: RolloutMove, now: number): Flag {
   const { settings, index, draw, name } = find(key, flag, place)
-  const { stages, state } = draw
-  const stage = stageAt(stages, state, now)
+  const { stages } = draw
+  const stage = stageAt(draw, now)
   if (from !== undefined && from !== stage) throw new errors.ROLLOUT_CONFLICT(`${name} stands at stage ${stage}, not ${from}: somebody, or its clock, has moved it already; read it again`)
   const moved = (state: RolloutState) => withSettings(flag, place.environment, withServe(settings, index, { ...draw, state }))
   const disabled = disabledBy(flag, place.environment ?? '') !== undefined
 
   switch (move) {
-    case 'pause': return moved(paused(stages, state, now))
-    case 'resume': return moved(resumed(stages, state, now))
+    case 'pause': return moved(paused(draw, now))
+    case 'resume': return moved(resumed(draw, now))
     case 'advance':
       if (disabled) throw new errors.ROLLOUT_CONFLICT(`${name} is disabled, and its rollout does not advance; enable it first`)
       if (stage === stages.length - 1) throw new errors.ROLLOUT_CONFLICT(`${name} stands at its last stage, ${percent(stages[stage]!)} of users; there is none to advance to`)
-      return moved(movedTo(stage + 1, state, now))
+      return moved(movedTo(stage + 1, draw, now))
     case 'rollback':
-      if (stage > 0) return moved(rolledBackTo(stage - 1, state, now))
+      if (stage > 0) return moved(rolledBackTo(stage - 1, draw, now))
       if (disabled) throw new errors.ROLLOUT_CONFLICT(`${name} is disabled, and its rollout stands at its first stage; there is nothing to roll back to`)
       return withSettings(flag, place.environment, { ...settings, enabled: false })
   }
@@ -80,12 +83,13 @@ export function moveRollout (key: string, flag: Flag, move: Move, { from, ...pla
 
 /** Where a rollout stands at a moment. Throws NO_ROLLOUT. */
 export function rolloutOf (key: string, flag: Flag, place: RolloutPlace, now: number): Omit<Rollout, 'version'> {
-  const { draw: { stages, state }, rule } = find(key, flag, place)
-  const beginnings = beginningsOf(stages, state)
+  const { draw, rule } = find(key, flag, place)
+  const { stages, guard, state } = draw
+  const beginnings = beginningsOf(draw)
   const stage = stageOf(beginnings, now)
   const last = stage === stages.length - 1
   const comes = beginnings[stage + 1] ?? Infinity
-  const status = statusOf(flag, place, state, last, comes)
+  const status = statusOf(flag, place, draw, last, comes)
   return {
     key,
     ...place.environment !== undefined && { environment: place.environment },
@@ -95,12 +99,19 @@ export function rolloutOf (key: string, flag: Flag, place: RolloutPlace, now: nu
     stages: stages.length,
     percentage: stages[stage]?.percentage ?? 0,
     groups: groupsUpTo(stages, stage),
-    since: sinceOf(stages, state, stage),
-    next: last ? null : { stage: stage + 1, percentage: stages[stage + 1]!.percentage, groups: groupsUpTo(stages, stage + 1), at: comes === Infinity ? null : new Date(comes).toISOString() },
-    ...status !== 'running' && { why: reasons[status] },
+    since: sinceOf(draw, stage),
+    next: last ? null : { stage: stage + 1, percentage: stages[stage + 1]!.percentage, groups: groupsUpTo(stages, stage + 1), at: comes === Infinity ? null : timeText(comes) },
+    ...status !== 'running' && { why: whyOf(status, draw, stage, now) },
     ...state?.pausedAt !== undefined && { pausedAt: state.pausedAt },
-    ...state?.disabledAt !== undefined && { disabledAt: state.disabledAt }
+    ...state?.disabledAt !== undefined && { disabledAt: state.disabledAt },
+    ...guard !== undefined && { guard: { minimum: guard.minimum ?? defaultMinimum, enough: !isHeld(draw, stage) } },
+    ...state?.alarm !== undefined && { alarm: state.alarm }
   }
+}
+
+/** Whether its guard has not seen enough of the stage it stands at. */
+function isHeld ({ stages, guard, state }: Staged, stage: number): boolean {
+  return guard !== undefined && stage >= 0 && isCompared(stages[stage]!) && !(state?.enoughAt !== undefined && stage === state.stage)
 }
 
 const reasons = {
@@ -110,18 +121,30 @@ const reasons = {
   complete: 'this is the last stage'
 }
 
-function statusOf (flag: Flag, { environment = '' }: RolloutPlace, state: RolloutState | undefined, last: boolean, comes: number): Rollout['status'] {
+function whyOf (status: keyof typeof reasons, draw: Staged, stage: number, now: number): string {
+  const { guard, state } = draw
+  if (status === 'waiting' && isHeld(draw, stage)) {
+    const due = beginningsOf({ ...draw, guard: undefined })[stage + 1]!
+    const seen = `its guard has not yet seen ${guard!.minimum ?? defaultMinimum} requests of those who are in at this stage`
+    if (due !== Infinity) return `${seen}; when it has, the next one begins${due > now ? `, not before ${timeText(due)}` : ''}`
+  }
+  const stopped = (status === 'paused' || status === 'disabled') && state?.alarm !== undefined ? `; its guard stopped it at ${percent(draw.stages[state.alarm.stage]!)}: ${tellAlarm(state.alarm)}` : ''
+  return reasons[status] + stopped
+}
+
+function statusOf (flag: Flag, { environment = '' }: RolloutPlace, { state }: Staged, last: boolean, comes: number): Rollout['status'] {
   if (disabledBy(flag, environment) !== undefined) return 'disabled'
   if (last) return 'complete'
   if (state?.pausedAt !== undefined) return 'paused'
   return comes === Infinity ? 'waiting' : 'running'
 }
 
-function sinceOf (stages: readonly Stage[], state: RolloutState | undefined, stage: number): string | null {
+function sinceOf (draw: Staged, stage: number): string | null {
+  const { state } = draw
   if (stage < 0) return null
   if (state !== undefined && stage <= state.stage) return state.since
-  const begun = running(stages, state)[stage]!
-  return begun === -Infinity ? null : new Date(begun).toISOString()
+  const begun = running(draw)[stage]!
+  return begun === -Infinity ? null : timeText(begun)
 }
 
 function groupsUpTo (stages: readonly Stage[], stage: number): string[] {
@@ -155,10 +178,6 @@ function find (key: string, flag: Flag, { environment, rule }: RolloutPlace): Fo
   const name = `${where}, rule ${found.name === undefined ? index : JSON.stringify(found.name)}`
   if (!isStaged(found.serve)) throw new errors.NO_ROLLOUT(`${name} is not rolled out in stages: give its serve some, such as { "stages": [{ "percentage": 5 }, { "percentage": 100 }] }`)
   return { settings, index, draw: found.serve, rule: found.name ?? String(index), name }
-}
-
-function isStaged (serve: Serve | undefined): serve is Staged {
-  return typeof serve === 'object' && serve.stages !== undefined
 }
 
 function withServe (settings: Environment, index: number | undefined, serve: Serve): Environment {

@@ -42,11 +42,12 @@ function inEnvironment (flag: Flag, settings: Environment, now: number): Same | 
 }
 
 function drawn (flag: Flag, serve: Serve | undefined, now: number): Same | undefined {
-  const { variant, split, percentage, stages, state, otherwise } = drawOf(flag, serve)
+  const draw = drawOf(flag, serve)
+  const { variant, split, percentage, stages, otherwise } = draw
   let share = percentage ?? 100
   let since = -Infinity
   if (stages !== undefined) {
-    const beginnings = beginningsOf(stages, state)
+    const beginnings = beginningsOf({ ...draw, stages })
     const stage = stageOf(beginnings, now)
     share = stages[stage]?.percentage ?? 0
     since = beginnings[stage] ?? -Infinity

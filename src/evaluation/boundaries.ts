@@ -1,6 +1,6 @@
 import type { Environment, Flag } from '../model/flag.js'
 import { disabledBy, servesOf } from '../model/meaning.js'
-import type { Draw, Serve, Stage } from '../model/serve.js'
+import { isStaged } from '../model/serve.js'
 import { beginningsOf } from '../model/stages.js'
 import { mostEnvironments } from './environments.js'
 
@@ -17,6 +17,8 @@ export interface Beginning {
   readonly percentage: number
   /** Epoch milliseconds of the store's clock. */
   readonly at: number
+  /** Whether its guard brought it, which until then had not seen enough of the stage before. */
+  readonly heldBack?: true
 }
 
 const none: readonly Beginning[] = Object.freeze([])
@@ -31,15 +33,14 @@ function hasStages ({ serve, rules }: Environment): boolean {
   return isStaged(serve) || rules?.some(({ serve }) => isStaged(serve)) === true
 }
 
-function isStaged (serve: Serve | undefined): serve is Draw & { stages: Stage[] } {
-  return typeof serve === 'object' && serve.stages !== undefined
-}
-
 function beginningsIn (flag: string, document: Flag, settings: Environment, environment: string | undefined): Beginning[] {
   if (disabledBy(document, environment ?? '') !== undefined) return []
   return servesOf(settings).flatMap(({ serve, rule }) => {
     if (!isStaged(serve)) return []
-    return beginningsOf(serve.stages, serve.state).map((at, stage) => ({ flag, environment, rule, stage, percentage: serve.stages[stage]!.percentage, at })).filter(({ at }) => Number.isFinite(at))
+    const isHeldBack = (stage: number, at: number) => serve.guard !== undefined && serve.state?.stage === stage - 1 && serve.state.enoughAt !== undefined && Date.parse(serve.state.enoughAt) === at
+    return beginningsOf(serve)
+      .map((at, stage): Beginning => ({ flag, environment, rule, stage, percentage: serve.stages[stage]!.percentage, at, ...isHeldBack(stage, at) && { heldBack: true } }))
+      .filter(({ at }) => Number.isFinite(at))
   })
 }
 

@@ -1,6 +1,6 @@
 import type { EvaluationContext } from '../model/context.js'
 import type { GuardedRollout } from '../model/guard.js'
-import type { Draw, Stage } from '../model/serve.js'
+import type { Draw, Staged } from '../model/serve.js'
 import { firstEntries, lowestEntryOf, reader, textOf } from './attributes.js'
 import { foldFor, hash, isBelow, Split, thresholdOf } from './bucket.js'
 import type { Cause, Outcome, Reason } from './details.js'
@@ -54,7 +54,7 @@ export function compileDraw (draw: Draw, place: Place): Served {
   const chosen = chosenBy(answer)
   if (isForEveryone) return chosen
   const miss = missBy(answer)
-  return stages === undefined ? partOf(percentage!) : staged(stages)
+  return stages === undefined ? partOf(percentage!) : staged({ ...draw, stages })
 
   function chosenBy (answer: Answer): Served {
     return draw.split === undefined ? answer(variant, 'SPLIT', 'rollout-hit') : split(draw.split, answer)
@@ -87,8 +87,9 @@ export function compileDraw (draw: Draw, place: Place): Served {
     }
   }
 
-  function staged (stages: Stage[]): Served {
-    const beginnings = beginningsOf(stages, draw.state)
+  function staged (draw: Staged): Served {
+    const { stages } = draw
+    const beginnings = beginningsOf(draw)
     const parts = [miss, ...stages.map(({ percentage }, stage) => partOf(percentage, place.guarded && onSides(answer, place.guarded, stage, keyOf)))] // from stage -1 on
     const groups = firstEntries(stages.map(({ groups }) => groups)) // the groups of all stages reached accumulate
     const grouped = draw.split === undefined ? place.named(variant, 'SPLIT', 'rollout-hit') : chosen

@@ -1,4 +1,4 @@
-import type { Draw, Stage } from '../model/serve.js'
+import type { Draw, Staged } from '../model/serve.js'
 import { firstEntries, lowestEntryOf } from './attributes.js'
 import { foldFor, hash, isBelow, percentageOf, Split, thresholdOf, type Purpose } from './bucket.js'
 import type { Outcome } from './details.js'
@@ -37,7 +37,7 @@ export interface ExplainedStages {
 
 /** The steps of `compileDraw`, with what they saw. */
 export function explainDraw (draw: Draw, place: Place, subject: Subject): { explained: ExplainedDraw, outcome: Outcome } {
-  const { variant, split, percentage, stages, state, seed = place.seed, otherwise = place.otherwise } = draw
+  const { variant, split, percentage, stages, seed = place.seed, otherwise = place.otherwise } = draw
   const { answer, constant, unkeyed } = place
   if (split === undefined && percentage === undefined && stages === undefined) {
     return { explained: { variant: variant! }, outcome: answer(variant, constant.reason, constant.cause) }
@@ -50,7 +50,7 @@ export function explainDraw (draw: Draw, place: Place, subject: Subject): { expl
   const noKey = () => ({ explained: { ...explained, why: `there is nothing to hash: ${by} is missing, empty, or not a text or number` }, outcome: answer(otherwise, unkeyed, 'no-bucketing-key') })
 
   if (stages !== undefined || percentage !== undefined) {
-    const at = stages === undefined ? undefined : standing(stages, state, subject.now)
+    const at = stages === undefined ? undefined : standing({ ...draw, stages }, subject.now)
     if (at !== undefined) explained.stages = at
     const threshold = at === undefined ? percentage! : at.percentage
     const groups = context.groups as unknown
@@ -78,8 +78,9 @@ function hashOf (seed: string, purpose: Purpose, text: string): number {
 
 const latest = 8.64e15 // the last moment that a Date can hold
 
-function standing (stages: Stage[], state: Draw['state'], now: number): ExplainedStages {
-  const beginnings = beginningsOf(stages, state)
+function standing (draw: Staged, now: number): ExplainedStages {
+  const { stages, state } = draw
+  const beginnings = beginningsOf(draw)
   const stage = stageOf(beginnings, now)
   const moment = (time = Infinity) => Math.abs(time) <= latest ? new Date(time).toISOString() : undefined
   const since = moment(beginnings[stage]) ?? (stage === state?.stage ? state.since : undefined)

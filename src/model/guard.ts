@@ -4,7 +4,7 @@ import { DateTime } from './date-time.js'
 import type { Experiment } from './experiment.js'
 import type { Environment, Flag } from './flag.js'
 import { environmentOf, servesOf } from './meaning.js'
-import type { Draw, Serve, Stage } from './serve.js'
+import type { Draw, Serve, Stage, Staged } from './serve.js'
 
 const AtMost = Type.Optional(Type.Number({ minimum: 1, maximum: 100, description: 'how many times as many as without it are still fine, from 1 (left out) to 100' }))
 
@@ -43,6 +43,22 @@ export const Alarm = Type.Object({
 }, { additionalProperties: false, description: 'what the guard saw; kept by the server, ignored when sent' })
 export type Alarm = Static<typeof Alarm>
 
+/** What a guard saw, for a sentence. */
+export function tellAlarm ({ metric, treated, control }: Alarm): string {
+  const of = `${treated.count} of ${treated.of}`
+  const others = `and ${control.count} of ${control.of} without it`
+  if (metric === 'goal') return `${of} reached its goal with it, ${others}`
+  return `${of} requests ${metric === 'errors' ? 'failed' : 'were slow'} with it, ${others}`
+}
+
+/** So many requests of those who are in a stage must see before the clock may leave it, unless the guard says another number. */
+export const defaultMinimum = 200
+
+/** Whether a stage has both those who are in and others, and so somebody to compare. */
+export function isCompared ({ percentage }: Stage): boolean {
+  return percentage > 0 && percentage < 100
+}
+
 /** A rollout under guard, from when its guard began to count. */
 export interface GuardedRollout {
   /** Another one whenever it counts anew: with other stages, another guard, others who are drawn, or after a stop. */
@@ -66,7 +82,7 @@ export function guardedRolloutOf (flag: string, environment: string | undefined,
 }
 
 /** A guarded rollout, and the serve that it is of. */
-export interface GuardedServe { readonly rollout: GuardedRollout, readonly draw: Draw & { stages: Stage[], guard: Guard } }
+export interface GuardedServe { readonly rollout: GuardedRollout, readonly draw: Staged & { guard: Guard } }
 
 /** The rollouts under guard of a flag in an environment. */
 export function guardedServesOf (key: string, flag: Flag, environment: string): GuardedServe[] {

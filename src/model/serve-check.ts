@@ -1,6 +1,6 @@
 import type { ErrorDetail } from '../errors.js'
 import { pointer } from './json.js'
-import type { Guard } from './guard.js'
+import { isCompared, type Guard } from './guard.js'
 import { isBoolean, offVariantOf, variantMeant } from './meaning.js'
 import { readMoment } from './readings.js'
 import type { Draw, Serve, Stage } from './serve.js'
@@ -34,7 +34,7 @@ function * checkGuard ({ flag }: Subject, { variant, split, percentage, stages, 
   }
   if (stages === undefined) {
     yield { path, message: `needs "stages" beside it${percentage === undefined ? '' : ', not a "percentage"'}: it watches a rollout from stage to stage, such as [{ "percentage": ${percentage ?? 5}, "hours": 24 }, { "percentage": 100 }]` }
-  } else if (!stages.some(({ percentage }) => percentage > 0 && percentage < 100)) {
+  } else if (!stages.some(isCompared)) {
     yield { path, message: 'has nobody to compare: give the rollout a stage of more than 0 and less than 100 %, or leave the guard out' }
   }
   const off = otherwise ?? offVariantOf(flag)

@@ -45,5 +45,12 @@ export const Draw = Type.Object({
 }, { additionalProperties: false, description: 'an object such as { "percentage": 25 } or { "split": { "a": 50, "b": 50 } }' })
 export type Draw = Static<typeof Draw>
 
+/** A rollout in stages. */
+export type Staged = Draw & { stages: Stage[] }
+
 export const Serve = Type.Union([Key, Draw], { description: 'the name of a variant, or an object such as { "percentage": 25 } or { "split": { "a": 50, "b": 50 } }' })
 export type Serve = Static<typeof Serve>
+
+export function isStaged (serve: Serve | undefined): serve is Staged {
+  return typeof serve === 'object' && serve.stages !== undefined
+}

@@ -7,9 +7,12 @@ export interface Watched { readonly snapshot: Snapshot, readonly status: string,
 /** A timer is set anew so often at the latest, milliseconds: the store's clock may run otherwise than this machine's. */
 const longest = 60_000
 
+/** So many milliseconds after a guard has seen enough, that is read at the latest. */
+const latest = 60_000
+
 /**
  * Tells of stages that begin by the clock, each once, when they have. It decides nothing: who is asked looks at the time himself.
- * What began before it was known is not told: the change that brought it is.
+ * What began before it was known is not told: the change that brought it is. A stage that its guard brought is known only then.
  */
 export class StageAnnouncer {
   readonly #replica: Watched
@@ -30,8 +33,11 @@ export class StageAnnouncer {
     clearTimeout(this.#timer)
     const now = this.#replica.now()
     const { beginnings } = this.#replica.snapshot
-    const passed = beginnings.slice(countUntil(beginnings, this.#looked), countUntil(beginnings, now))
-    const begun = beginnings === this.#known ? passed : passed.filter((one) => this.#known.some((other) => isSame(one, other)))
+    const passed = beginnings.slice(countUntil(beginnings, this.#looked - latest), countUntil(beginnings, now))
+    const begun = passed.filter((one) => {
+      const isKnown = beginnings === this.#known || this.#known.some((other) => isSame(one, other))
+      return isKnown ? one.at > this.#looked : one.heldBack === true
+    })
     this.#known = beginnings
     this.#looked = now
     const next = beginnings[countUntil(beginnings, now)]

@@ -21,10 +21,11 @@ function describeSettings (flag: Flag, { serve, targets = [], rules = [], prereq
 }
 
 function described (flag: Flag, serve: Environment['serve'], now: number): string {
-  const { variant, split, percentage, stages, state } = drawOf(flag, serve)
+  const draw = drawOf(flag, serve)
+  const { variant, split, percentage, stages, state } = draw
   const what = split !== undefined ? `split ${Object.entries(split).map(([name, weight]) => `${name} ${weight}`).join(', ')}` : variant ?? 'nothing'
   if (stages !== undefined) {
-    const stage = stageAt(stages, state, now)
+    const stage = stageAt({ ...draw, stages }, now)
     const stands = state?.pausedAt === undefined ? '' : ', paused'
     const of = isBoolean(flag) && variant === 'on' ? '' : ` ${what}`
     return `${stages[stage]?.percentage ?? 0} %${of} (stage ${stage + 1} of ${stages.length}${stands})`

@@ -1,4 +1,5 @@
 import Type from 'typebox'
+import { Alarm } from '../../model/guard.js'
 import { changeOfFlag, mustMatch, restoreErrors, storedFlag } from './admin.js'
 import type { Body, Operation, Operations } from './operation.js'
 
@@ -9,7 +10,7 @@ const Rollout = Type.Object({
   key: Type.String(),
   environment: Type.Optional(Type.String()),
   rule: Type.Optional(Type.String({ description: 'The name of the rule whose serve has the stages, else its number.' })),
-  status: Type.Enum(['running', 'waiting', 'paused', 'disabled', 'complete'], { description: '`running`: the clock brings the next stage. `waiting`: a person has to.' }),
+  status: Type.Enum(['running', 'waiting', 'paused', 'disabled', 'complete'], { description: '`running`: the clock brings the next stage. `waiting`: a person has to, or its guard has to see more.' }),
   ...stage,
   stages: Type.Integer({ description: 'How many there are.' }),
   since: Type.Union([Time, Type.Null()], { description: 'When this stage was reached.' }),
@@ -17,6 +18,11 @@ const Rollout = Type.Object({
   why: Type.Optional(Type.String({ description: 'Why no next stage comes by itself.' })),
   pausedAt: Type.Optional(Time),
   disabledAt: Type.Optional(Time),
+  guard: Type.Optional(Type.Object({
+    minimum: Type.Integer({ description: 'So many requests of those who are in must be seen at a stage before the clock may leave it.' }),
+    enough: Type.Boolean({ description: 'Whether nothing more must be seen of this stage.' })
+  }, { description: 'What its guard needs to see.' })),
+  alarm: Type.Optional(Type.Unsafe<Alarm>({ ...Alarm, description: 'What its guard stopped it for; until somebody advances or resumes it.' })),
   version: Type.Integer(),
   moved: Type.Optional(Type.Object({ action: Type.Enum(['begin', 'advance', 'rollback', 'pause', 'resume', 'enable', 'disable']), version: Type.Integer(), updatedAt: Time, updatedBy: Type.Optional(Type.String()) }, { description: 'Who last did what to it, as far as the log tells.' }))
 }, { description: 'Where a rollout in stages stands.' })
