@@ -8,7 +8,7 @@ import { FileLedger } from '../src/experiments/file.js'
 import type { Ledger } from '../src/experiments/ledger.js'
 import { MemoryLedger } from '../src/experiments/memory.js'
 import { RedisLedger } from '../src/experiments/redis.js'
-import { batchOf, converted, exposed, ledgerContract, patient, someExperiment } from './helpers/ledger-contract.js'
+import { additionOf, batchOf, claimOf, converted, exposed, ledgerContract, patient, someExperiment } from './helpers/ledger-contract.js'
 import { emptyNamespace, startRedis } from './helpers/redis.js'
 
 async function folder (t: Test): Promise<string> {
@@ -79,13 +79,20 @@ t.test('a file is written anew when it grows, with the same counts, and forgets 
     conversions: Array.from({ length: 100 }, (_, unit) => converted(`u${batch % 10}-${unit}`, 'buy', 2, Date.now() + 1000)),
     reads: { a: 100 }
   }))
+  await ledger.add(additionOf('rollout', { a: 1 }, { time: Date.now() }))
+  await ledger.add(additionOf('old', { a: 1 }, { time: Date.now() - long }))
+  await ledger.claim(claimOf('rollout', ['before'], { time: Date.now() }))
   for (const batch of batches) await ledger.record(batch)
   const counts = await ledger.read(experiment)
   t.match(counts.variants.a, { units: 1000, exposures: 10_000, goals: { buy: { conversions: 1000, sum: 2000 } } })
   t.ok((await stat(path)).size < 1_200_000, 'as it was written it would be more')
   t.equal((await ledger.read(old)).variants.a!.units, 0)
+  t.same([await ledger.sums('rollout'), await ledger.sums('old')], [{ a: 1 }, {}])
   await ledger.close()
-  t.strictSame(await open(t, new FileLedger(path)).read(experiment), counts)
+  const again = open(t, new FileLedger(path))
+  t.strictSame(await again.read(experiment), counts)
+  t.same(await again.sums('rollout'), { a: 1 })
+  t.same([...await again.claim(claimOf('rollout', ['before', 'after'], { time: Date.now() }))], ['after'])
 })
 
 t.test('in Redis', async (t) => {
@@ -100,8 +107,10 @@ t.test('Redis keeps no name of a unit, everything with an expiry, units as small
   for (const experiment of experiments) {
     await ledger.record(batchOf(experiment, { exposures: Array.from({ length: 500 }, (_, unit) => exposed(`alice-${unit}`, 'a', undefined, `event-${unit}-alice`)), conversions: [converted('alice-1', 'buy')], reads: { a: 1 } }))
   }
+  await ledger.add(additionOf('rollout', { a: 1 }))
+  await ledger.claim(claimOf('rollout', Array.from({ length: 500 }, (_, event) => `event-${event}-alice`)))
   const keys = await client.keys(`{${namespace}:x:*`)
-  t.strictSame(new Set(keys.map((key) => /^\{(.*)\}/.exec(key)![1])), new Set(experiments.map(({ id }) => `${namespace}:x:${id}`)))
+  t.strictSame(new Set(keys.map((key) => /^\{(.*)\}/.exec(key)![1])), new Set([...experiments.map(({ id }) => id), 'rollout'].map((of) => `${namespace}:x:${of}`)))
   for (const key of keys) {
     const [ttl, type] = await Promise.all([client.ttl(key), client.type(key)])
     if (ttl < 0) t.fail(`${key} has no expiry`)
@@ -123,6 +132,11 @@ t.test('when Redis has lost everything, counting begins anew', async (t) => {
   await emptyNamespace(client, namespace)
   await ledger.record(batchOf(experiment, { exposures: [exposed('u1', 'a')] }))
   t.equal((await ledger.read(experiment)).variants.a!.units, 1)
+  const addition = additionOf('rollout', { a: 5 })
+  await ledger.add(addition)
+  await emptyNamespace(client, namespace)
+  t.same(await ledger.sums('rollout'), {})
+  t.same(await ledger.add(addition), { a: 5 }, 'what is sent again counts, as it is no longer there')
 })
 
 t.test('without a Redis a batch is refused within seconds, and nothing that waits keeps a process alive', async (t) => {

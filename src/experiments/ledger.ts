@@ -67,7 +67,7 @@ export interface Ledger {
   add (addition: Addition): Promise<Sums>
   /** What was added under a name. */
   sums (of: string): Promise<Sums>
-  /** Resolves to those ids that no other claim had within the last hour; the same claim is answered the same again. */
+  /** Resolves to those ids that no other claim has had, as far as that is known: for an hour at least. The same claim is answered the same again. */
   claim (claim: Claim): Promise<Set<string>>
   /** How long conversions should wait before they are recorded, so that exposures that other processes saw come first; milliseconds. */
   readonly settlesAfter: number

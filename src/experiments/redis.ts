@@ -21,10 +21,12 @@ interface Opened { salt: string, base: number, shares: string }
 
 /** Seconds for which counts are kept after the last batch. */
 const countsKeptFor = 400 * 86_400
+/** To a Cluster, each for one experiment or rollout; those that are over leave theirs. */
+const mostConnections = 250
 /** Milliseconds that a call waits for a connection. */
 const connectedWithin = 2000
 
-/** Experiments in Redis: each on whichever node of a Cluster its keys lie. Nothing is connected before there is something to record. */
+/** Experiments in Redis, and what guards count: each on whichever node of a Cluster its keys lie. Nothing is connected before there is something to record. */
 export class RedisLedger implements Ledger {
   readonly settlesAfter = 1000
   readonly #connector: Connector
@@ -174,12 +176,20 @@ export class RedisLedger implements Ledger {
     let client = this.#clients.get(name)
     if (client === undefined) {
       client = this.#connector.connect(this.#keysOf(of).counts)
-      this.#clients.set(name, client)
       client.on('error', (error: Error) => { this.#unreachable = error.message })
       client.connect().catch(() => {})
     }
+    this.#clients.delete(name) // whoever was used last stands last
+    this.#clients.set(name, client)
+    if (this.#clients.size > mostConnections) this.#leave(this.#clients.keys().next().value!)
     if (client.status !== 'ready') await connected(client)
     return client
+  }
+
+  /** What was sent there and is not answered yet fails, and is sent again. */
+  #leave (name: string): void {
+    void hangUp(this.#clients.get(name)!)
+    this.#clients.delete(name)
   }
 
   #failure (error: unknown) {

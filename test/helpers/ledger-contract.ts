@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Test } from 'tap'
 import { isFlagsError } from '../../src/errors.js'
-import type { Batch, Ledger } from '../../src/experiments/ledger.js'
+import type { Addition, Batch, Claim, Ledger } from '../../src/experiments/ledger.js'
 import { experimentOf, type Experiment } from '../../src/model/experiment.js'
 import type { Flag } from '../../src/model/flag.js'
 
@@ -26,6 +26,14 @@ export function someExperiment (change: Partial<Flag> = {}): Experiment {
 
 export function batchOf (experiment: Experiment, parts: Partial<Batch>): Batch {
   return { id: randomUUID(), experiment, time: noon, exposures: [], conversions: [], reads: {}, ...parts }
+}
+
+export function additionOf (of: string, numbers: Addition['numbers'], parts: Partial<Addition> = {}): Addition {
+  return { id: randomUUID(), of, numbers, time: noon, ...parts }
+}
+
+export function claimOf (of: string, ids: string[], parts: Partial<Claim> = {}): Claim {
+  return { id: randomUUID(), of, ids, time: noon, ...parts }
 }
 
 export const exposed = (unit: string, variant: string, time = noon, id?: string) => ({ unit, variant, time, ...(id !== undefined && { id }) })
@@ -185,8 +193,61 @@ export async function ledgerContract (t: Test, makePlace: () => Promise<LedgerPl
     t.equal(Object.keys(days[0]!.variants.a!.conversions).length, names.length - 1)
   })
 
+  await t.test('numbers are added up under a name, whoever adds them, and it is told what they come to', async (t) => {
+    const place = await makePlace()
+    const ledger = await open(t, place)
+    const other = place.shared ? await open(t, place) : ledger
+    const [of, another] = [randomUUID(), randomUUID()]
+    t.same(await ledger.sums(of), {})
+    t.same(await ledger.add(additionOf(of, { a: 1, 'b:0': -0.25 })), { a: 1, 'b:0': -0.25 })
+    t.same(await other.add(additionOf(of, { a: 1e15, 'b:0': 1e-9, c: 3 })), { a: 1e15 + 1, 'b:0': -0.25 + 1e-9, c: 3 })
+    await Promise.all(Array.from({ length: 50 }, (_, i) => [ledger, other][i % 2]!.add(additionOf(of, { c: 0.5 }))))
+    await ledger.add(additionOf(another, { a: 7 }))
+    for (const each of [ledger, other]) t.same([await each.sums(of), await each.sums(another)], [{ a: 1e15 + 1, 'b:0': -0.25 + 1e-9, c: 28 }, { a: 7 }])
+  })
+
+  await t.test('numbers sent again under the same id are added once, also two at once', async (t) => {
+    const place = await makePlace()
+    const ledger = await open(t, place)
+    const addition = additionOf(randomUUID(), { a: 2 })
+    await Promise.all([ledger.add(addition), ledger.add(addition)])
+    await ledger.add(additionOf(addition.of, { a: 10 }))
+    t.same(await ledger.add({ ...addition, time: noon + hour - 1 }), { a: 12 })
+  })
+
+  await t.test('an id belongs to the first claim within an hour, which is told so however often it asks', async (t) => {
+    const place = await makePlace()
+    const ledger = await open(t, place)
+    const other = place.shared ? await open(t, place) : ledger
+    const of = randomUUID()
+    const first = claimOf(of, ['1', '2', '', '__proto__', 'ü', 'x'.repeat(1000)], { time: noon + 0.5 * hour })
+    t.same([...await ledger.claim(first)], first.ids)
+    t.same([...await other.claim(claimOf(of, ['2', '3', 'ü'], { time: noon + 1.4 * hour }))], ['3'])
+    t.same([...await ledger.claim(first)], first.ids, 'asked again')
+    t.same([...await other.claim(claimOf(of, ['1'], { time: noon + 1.4 * hour }))], [], 'asking again has changed nothing')
+    t.same([...await other.claim(claimOf(randomUUID(), ['1', '2']))], ['1', '2'], 'of something else')
+    const claims = await Promise.all(Array.from({ length: 10 }, (_, i) => [ledger, other][i % 2]!.claim(claimOf(of, ['disputed']))))
+    t.equal(claims.filter(({ size }) => size === 1).length, 1)
+    const many = Array.from({ length: 1000 }, (_, i) => `event-${i}`)
+    t.equal((await ledger.claim(claimOf(of, many))).size, 1000)
+    t.equal((await other.claim(claimOf(of, many))).size, 0)
+  })
+
   const place = await makePlace()
   if (place.keeps) {
+    await t.test('sums and claims are there when it is opened again', async (t) => {
+      const addition = additionOf(randomUUID(), { a: 0.1 })
+      const claim = claimOf(addition.of, ['1', '2'])
+      const first = place.open()
+      await first.add(addition)
+      await first.claim(claim)
+      await first.close()
+      const second = await open(t, place)
+      t.same(await second.sums(addition.of), { a: 0.1 })
+      t.same(await second.add(addition), { a: 0.1 })
+      t.same([[...await second.claim(claimOf(addition.of, ['2', '3']))], [...await second.claim(claim)]], [['3'], ['1', '2']])
+    })
+
     await t.test('what is recorded is there when it is opened again', async (t) => {
       const experiment = someExperiment()
       const batch = batchOf(experiment, { exposures: [exposed('u1', 'a'), exposed('u1', 'b'), exposed('u2', 'b')], conversions: [converted('u1', 'buy', 3), converted('u9', 'buy')], reads: { a: 4 } })
