@@ -90,8 +90,26 @@ t.test('what cannot be answered is said in the protocol\'s words, whoever refuse
     t.notOk('key' in all)
   }
   for (const key of ['unknown', 'a%2Fb', 'a%20b', 'x'.repeat(300), 'a/b']) t.match(await post(t, app, single(key)), { status: 404, errorCode: 'FLAG_NOT_FOUND', key: decodeURIComponent(key) })
-  t.match((await app.inject({ method: 'GET', url: single('on-off') })).json(), { errorCode: 'GENERAL', errorDetails: /no route GET/ })
   t.match((await app.inject({ method: 'POST', url: '/ofrep/v1/configuration?user=alice' })).json(), { errorCode: 'GENERAL', errorDetails: /configuration$/ })
+})
+
+t.test('another method is told which there is, unread, in the protocol\'s words', async (t) => {
+  const [plain, forPages, withoutStreams] = [await build(t), await build(t, { routes: { cors: true } }), await build(t, { routes: { maxStreams: 0 } })]
+  const ask = async (app: FastifyInstance, method: 'GET' | 'HEAD' | 'PUT' | 'OPTIONS', url: string) => {
+    const { statusCode, headers, body } = await app.inject({ method, url, ...method === 'PUT' && { headers: { 'content-type': 'application/json' }, payload: '{bad' } })
+    return [statusCode, headers.allow, body]
+  }
+  const refused = (method: string, allow: string) => [405, allow, JSON.stringify({ errorCode: 'GENERAL', errorDetails: `Here is no ${method}, but ${allow}` })]
+  for (const url of [single('on-off'), single('unknown'), bulk]) {
+    t.same(await ask(plain, 'GET', url), refused('GET', 'POST'))
+    t.same(await ask(plain, 'PUT', url), refused('PUT', 'POST'))
+    t.same(await ask(plain, 'OPTIONS', url), [204, 'POST', ''])
+    t.same(await ask(forPages, 'GET', url), refused('GET', 'POST, OPTIONS'))
+  }
+  t.same(await ask(plain, 'PUT', '/ofrep/v1/events'), refused('PUT', 'GET'))
+  t.match(await ask(plain, 'HEAD', '/ofrep/v1/events'), [405, 'GET'])
+  t.match(await ask(withoutStreams, 'PUT', '/ofrep/v1/events'), [404, undefined])
+  t.match(await ask(plain, 'OPTIONS', '/ofrep/v1/configuration'), [404, undefined])
 })
 
 t.test('a flag that cannot be evaluated, a host\'s refusal and what nobody foresaw are errors that clients understand', async (t) => {

@@ -12,7 +12,7 @@ const errorCodes: Readonly<Record<string, string>> = {
 
 /**
  * An error as OFREP's clients read it. They take 400, 404 and 500 with an `errorCode`, and with the flag's `key` where one flag was asked
- * for; 401, 403 and 429 by their status; anything else they call an unexpected response, and 503 is for what stands between.
+ * for; 401, 403 and 429 by their status; anything else they call an unexpected response: 503 is for what stands between, 405 for people.
  */
 export function presentError ({ statusCode, code, message }: FlagsError, request: FastifyRequest, reply: FastifyReply): { statusCode: number, body: object } {
   if (statusCode === 503 && !reply.hasHeader('retry-after')) reply.header('retry-after', 1)
@@ -25,7 +25,7 @@ export function presentError ({ statusCode, code, message }: FlagsError, request
 function statusOf (statusCode: number): number {
   if (statusCode === 422) return 500 // the flag is at fault, not who asks
   if (statusCode >= 500) return statusCode === 503 ? 503 : 500
-  return [401, 403, 404, 429].includes(statusCode) ? statusCode : 400
+  return [401, 403, 404, 405, 429].includes(statusCode) ? statusCode : 400
 }
 
 function keyOf ({ params, routeOptions }: FastifyRequest): string | undefined {

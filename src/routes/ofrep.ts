@@ -132,8 +132,22 @@ export const ofrepRoutes: FastifyPluginAsync<OfrepOptions> = async (app, { prefi
     throw new errors.UNAUTHORIZED(`The token in the URL is ${known === undefined ? 'unknown' : 'too old'}; ask for all flags again, and use the URL in eventStreams`)
   }
 
-  const missing = (request: FastifyRequest) => { throw new errors.ROUTE_NOT_FOUND(`${request.method} ${pathOf(request.url)}`) }
-  app.all('/ofrep/*', { exposeHeadRoute: false }, missing)
+  /** The method that a route of ours takes, by its path below `/ofrep/`. */
+  function methodAt (path: string): 'GET' | 'POST' | undefined {
+    if (/^v1\/evaluate\/flags(?:\/[^/]+)?$/.test(path)) return 'POST'
+    return path === 'v1/events' && maxStreams > 0 ? 'GET' : undefined
+  }
+
+  const refuse = async (request: FastifyRequest, reply: FastifyReply) => {
+    const { method, params } = request
+    const own = methodAt((params as { '*': string })['*'])
+    if (own === undefined) throw new errors.ROUTE_NOT_FOUND(`${method} ${pathOf(request.url)}`)
+    const methods = cors === undefined ? own : `${own}, OPTIONS`
+    reply.header('allow', methods)
+    if (method === 'OPTIONS') return reply.code(204).send()
+    throw new errors.METHOD_NOT_ALLOWED(method, methods)
+  }
+  app.all('/ofrep/*', { exposeHeadRoute: false, onRequest: refuse }, refuse) // before the body is read
   app.post(`${paths.all}/*`, (request) => { // a key too long for the router, or with a slash in it
     throw new errors.FLAG_NOT_FOUND(JSON.stringify((request.params as { '*': string })['*'].slice(0, 100)))
   })
