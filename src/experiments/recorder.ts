@@ -7,7 +7,7 @@ import type { Experiment } from '../model/experiment.js'
 import type { Counts } from './counts.js'
 import { longestGoal, mostValue, type Exposure, type Ledger, type Range } from './ledger.js'
 import { Queue } from './queue.js'
-import { runningIn } from './running.js'
+import { runningIn, watchingIn } from './running.js'
 
 export interface RecorderOptions {
   ledger: Ledger
@@ -93,22 +93,29 @@ export class Recorder {
   }
 
   /**
-   * Whoever asks reached a goal: that is told to all experiments of the environment that they may be a unit of, `among` those
-   * asked for, and how many these were is returned. Throws EVENT_REFUSED for a goal or value that cannot be counted.
+   * Whoever asks reached a goal: that is told to all experiments of the environment that they may be a unit of, and all rollouts
+   * whose guards watch it, `among` those asked for, and how many these were is returned. Throws EVENT_REFUSED for a goal or value that cannot be counted.
    */
   track (subject: Subject, goal: unknown, value: unknown = 0, { time = subject.now, among = () => true }: { time?: number, among?: (flag: string) => boolean } = {}): number {
     checkGoal(goal)
     checkValue(value)
-    const running = runningIn(subject.snapshot, subject.environment)
+    const { snapshot, environment } = subject
+    const running = runningIn(snapshot, environment)
+    const watching = watchingIn(snapshot, environment)
     let told = 0
-    if (running.size === 0 || !this.counts(subject.environment)) return told
+    if (running.size + watching.length === 0 || !this.counts(environment)) return told
     const { context } = subject
     const arrived = performance.now()
-    for (const [flag, { experiment, unitOf }] of running) {
+    const tell = (flag: string, unitOf: Trial['unitOf'], experiment: Experiment) => {
       const unit = among(flag) ? unitOf(context) : ''
-      if (unit === '') continue
+      if (unit === '') return
       told++
       if (this.#admit()) this.#queueOf(experiment).conversions.push({ unit, goal, value, time, arrived })
+    }
+    for (const [flag, { experiment, unitOf }] of running) tell(flag, unitOf, experiment)
+    for (const { flag, goal: watched, unitOf, cohortAt } of watching) {
+      const cohort = watched === goal ? cohortAt(subject.now) : undefined
+      if (cohort !== undefined) tell(flag, unitOf, cohort)
     }
     return told
   }

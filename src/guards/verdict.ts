@@ -1,7 +1,7 @@
 import type { Counts } from '../experiments/counts.js'
 import type { Sums } from '../experiments/ledger.js'
 import { compareRates } from '../experiments/statistics.js'
-import type { Guard, GuardedRollout, Metric } from '../model/guard.js'
+import { defaultMinimum, type Guard, type GuardedRollout, type Metric } from '../model/guard.js'
 import { requestsAt, seenOf, watchedOf, type Seen } from './numbers.js'
 
 /** What a guard has seen, all processes together. */
@@ -19,8 +19,6 @@ export interface Standing {
 }
 
 const alpha = 0.005
-/** Of those who take part, unless the guard says another number. */
-const minimum = 200
 /** Where fewer would reach a goal if both sides did alike, a difference of rates is not as normally distributed as the comparison has it. */
 const fewestConversions = 20
 
@@ -35,7 +33,7 @@ export function standingOf ({ guard, stages }: GuardedRollout, stage: number, su
   for (const metric of watchedOf(guard)) metrics[metric] = seenOf(metric, stages.length, sums)
   if (goal !== undefined) metrics.goal = goal
   const requests = requestsAt(stage, sums)
-  return { requests, enough: requests.treated >= (guard.minimum ?? minimum), metrics, alarmAt: alarmAt(guard) }
+  return { requests, enough: requests.treated >= (guard.minimum ?? defaultMinimum), metrics, alarmAt: alarmAt(guard) }
 }
 
 /** What a stage's cohort shows of a goal. Each stage is a test of its own, and they share the chance to err. */
