@@ -57,7 +57,7 @@ export function openAccess (app: FastifyInstance, { tokens, browserTokens, ident
       const own = request.flags
       const environment = environmentOf(asker, asking?.environment) ?? own.environment
       if (asking === undefined && environment === own.environment) return own
-      const context = asking === undefined ? own.context : settleContext(own.context, asking, identity === 'caller' || asker?.grant === 'server')
+      const context = asking === undefined ? own.context : settleContext(own.context, asking.context, identity === 'caller' || asker?.grant === 'server')
       return new Other(own, context, environment)
     },
     sees: (asker, flag) => asker?.grant !== 'browser' || flag.public === true

@@ -120,7 +120,7 @@ export const adminRoutes: FastifyPluginAsync<AdminOptions> = async (app, { prefi
 
   scope.post<Of>('/flags/:key/explain', read, async (request) => {
     const asking = askingInBody(request.body)
-    return admin.explain(request.params.key, { ...asking?.attributes, ...asking?.identity }, asking?.environment)
+    return admin.explain(request.params.key, asking?.context ?? {}, asking?.environment)
   })
   scope.get<Of>('/flags/:key/history', readQueried, async (request) => {
     const { before, limit } = readQuery(request, ['before', 'limit'])

@@ -9,12 +9,9 @@ import { invalid } from './scope.js'
 
 /** Who a caller says is asking, and about which environment. */
 export interface Asking {
-  identity: Identity | undefined
-  attributes: EvaluationContext | undefined
+  context: EvaluationContext
   environment: string | undefined
 }
-
-type Identity = Pick<EvaluationContext, 'targetingKey' | 'groups' | 'region'>
 
 // Hot. It reads the query as it was sent, whatever query parser the host has, in one pass without objects in between.
 /** What a query says; undefined where there is none. A parameter that stands twice is a list. */
@@ -48,7 +45,7 @@ export function askingInQuery (request: FastifyRequest): Asking | undefined {
     }
   }
   if (environment && !isKey(environment)) throw new errors.INVALID_REQUEST(`There can be no environment ${JSON.stringify(environment)}; leave the parameter out for the one this server answers for`)
-  return { identity: identify(user, targetingKey, groups && splitGroups(groups), region), attributes, environment: environment || undefined }
+  return { context: identify(attributes ?? {}, oneKey(user, targetingKey), groups && splitGroups(groups), region), environment: environment || undefined }
 }
 
 function only (name: string, before: string | undefined, value: string): string {
@@ -70,9 +67,9 @@ function decodeParameter (text: string): string {
 export function askingInBody (body: unknown): Asking | undefined {
   if (body === undefined) return undefined
   const faults: ErrorDetail[] = []
-  const said = objectOr(body, () => faults.push({ path: '', message: 'must be an object such as { "context": { "targetingKey": "u1", "plan": "pro" } }' }))
-  const isHolder = Object.hasOwn(said, 'context')
-  const { context = {}, environment, ...others } = isHolder ? said : { ...said, context: withoutEnvironment(said) }
+  const sent = objectOr(body, () => faults.push({ path: '', message: 'must be an object such as { "context": { "targetingKey": "u1", "plan": "pro" } }' }))
+  const isHolder = Object.hasOwn(sent, 'context')
+  const { context = {}, environment, ...others } = isHolder ? sent : { ...sent, context: withoutEnvironment(sent) }
   for (const [name, value] of Object.entries(others).slice(0, 100)) {
     // Beside each other attributes may have any name, but an object's that looks like "context" is a slip of the pen.
     const hint = didYouMean(name, ['context', 'environment'])
@@ -80,15 +77,15 @@ export function askingInBody (body: unknown): Asking | undefined {
   }
   if (environment !== undefined && !isKey(environment)) faults.push({ path: '/environment', message: 'must be the name of an environment; leave it out for the one this server answers for' })
   const place = isHolder ? '/context' : ''
-  const { user, targetingKey, groups, region, ...attributes } = objectOr(context, () => faults.push({ path: '/context', message: 'must be an object such as { "targetingKey": "u1", "plan": "pro" }' }))
+  const { user, ...said } = objectOr(context, () => faults.push({ path: '/context', message: 'must be an object such as { "targetingKey": "u1", "plan": "pro" }' }))
+  const { targetingKey, groups, region } = said
   for (const [name, value] of Object.entries({ user, targetingKey, region })) {
     if (!isMissing(value) && !isShortText(value)) faults.push({ path: `${place}/${name}`, message: 'must be a text of at most 1,000 characters, in quotes' })
   }
   if (!isMissing(groups) && !(Array.isArray(groups) && groups.every(isShortText))) faults.push({ path: `${place}/groups`, message: 'must be a list of texts such as ["beta", "staff"]' })
   if (faults.length > 0) throw invalid('body', faults)
   return {
-    identity: identify(user as string, targetingKey as string, groups as string[], region as string),
-    attributes: Object.keys(attributes).length === 0 ? undefined : Object.assign(Object.create(null) as EvaluationContext, attributes),
+    context: identify(said as EvaluationContext, oneKey(user as string, targetingKey as string), groups as string[], region as string),
     environment: environment as string | undefined
   }
 }
@@ -113,15 +110,16 @@ export function isShortText (value: unknown): value is string {
   return typeof value === 'string' && value.length <= 1000
 }
 
-function identify (user: string | null | undefined, targetingKey: string | null | undefined, groups: string[] | null | undefined, region: string | null | undefined): Identity | undefined {
+function oneKey (user: string | null | undefined, targetingKey: string | null | undefined): string | null | undefined {
   if (user && targetingKey && user !== targetingKey) throw new errors.INVALID_REQUEST('user and targetingKey are two names for one thing, and they differ; send one of them')
-  const key = targetingKey || user
-  if (!key && !region && !groups?.length) return undefined
-  const identity: Identity = {}
-  if (key) identity.targetingKey = key
-  if (groups?.length) identity.groups = groups
-  if (region) identity.region = region
-  return identity
+  return targetingKey || user
+}
+
+/** What is said, with an identity of which nothing is empty. Hot: a context that has it so is taken as it is, without a copy. */
+export function identify (said: EvaluationContext, targetingKey: string | null | undefined, groups: readonly string[] | null | undefined, region: string | null | undefined): EvaluationContext {
+  const identity = { targetingKey: targetingKey || undefined, groups: groups?.length ? groups : undefined, region: region || undefined }
+  const isSo = said.targetingKey === identity.targetingKey && said.groups === identity.groups && said.region === identity.region
+  return isSo ? said : { ...said, ...identity }
 }
 
 /** As in a header: split at commas first, then each item percent-decoded and trimmed, empty and repeated ones dropped. */
@@ -145,9 +143,14 @@ function decode (text: string): string {
  * whoever is identified by that stays who they are, and attributes known from that stay as they are; the caller may add others.
  * The caller's identity counts, as a whole, where there is no own one, and only if `accepts`.
  */
-export function settleContext (own: EvaluationContext, { identity, attributes }: Asking, accepts: boolean): EvaluationContext {
-  const known = own.targetingKey || own.region || own.groups?.length
-  if (known || identity === undefined) return attributes === undefined ? own : Object.assign(attributes, own)
-  if (!accepts) throw new errors.FORBIDDEN('Who is asking is not taken from the query or the body here: leave out user, targetingKey, groups and region, or let the server take evaluation tokens (evaluation.tokens), trust the headers you send (trust), or trust its callers (evaluation.identity: "caller")')
-  return attributes === undefined ? { ...own, ...identity } : Object.assign(attributes, own, identity)
+export function settleContext (own: EvaluationContext, said: EvaluationContext, accepts: boolean): EvaluationContext {
+  if (isSomebody(own)) return { ...said, targetingKey: undefined, groups: undefined, region: undefined, ...own }
+  if (isSomebody(said) && !accepts) throw new errors.FORBIDDEN('Who is asking is not taken from the query or the body here: leave out user, targetingKey, groups and region, or let the server take evaluation tokens (evaluation.tokens), trust the headers you send (trust), or trust its callers (evaluation.identity: "caller")')
+  if (Object.keys(own).length === 0) return said // hot: no copy
+  const { targetingKey, groups, region } = said
+  return { ...said, ...own, targetingKey, groups, region }
+}
+
+function isSomebody ({ targetingKey, groups, region }: EvaluationContext): boolean {
+  return Boolean(targetingKey || region || groups?.length)
 }
