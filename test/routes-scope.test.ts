@@ -1,3 +1,7 @@
+import { once } from 'node:events'
+import { connect, type AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createGunzip, gzipSync } from 'node:zlib'
 import Fastify, { type FastifyInstance, type FastifyPluginAsync, type FastifyServerOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import Type from 'typebox'
@@ -83,6 +87,51 @@ t.test('bodies that are not JSON, not UTF-8, of another type or too large are to
   t.same((await put('{}', 'application/merge-patch+json', 'PATCH')).json(), { body: {} })
   t.same((await put('\ufeff{}', 'application/json; charset=utf-8')).json(), { body: {} }, 'a byte order mark is none of the document')
   t.same((await put('')).json(), { body: 'none' }, 'an empty body is no body')
+})
+
+t.test('a body is read whole however it comes: with its head, in pieces, without a length, behind another, past a host\'s hook that reads it too', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const ends: string[] = []
+  const heard: string[] = []
+  app.addHook('onRequest', async ({ raw }) => { for (const event of ['end', 'close']) raw.on(event, () => { ends.push(event) }) })
+  app.addHook('preParsing', async ({ headers }, _, payload) => {
+    if (headers['x-listen'] !== undefined) payload.on('data', (bytes: Buffer) => { heard.push(String(bytes)) })
+    return headers['x-gzip'] === undefined ? payload : payload.pipe(createGunzip())
+  })
+  await app.register(group)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const send = async (bodies: number, ...pieces: Array<string | Buffer>) => {
+    const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1').setNoDelay()
+    let answer = ''
+    socket.on('data', (data) => { answer += String(data) })
+    for (const piece of pieces) {
+      socket.write(piece)
+      await sleep(5)
+    }
+    while (answer.split('{"body":').length <= bodies) await once(socket, 'data')
+    socket.end()
+    await once(socket, 'close')
+    return answer.match(/\{"body":.*?\}\}/g)
+  }
+  const head = (length: number | undefined, lines = '') => `PUT /things/a HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n${lines}${length === undefined ? 'Transfer-Encoding: chunked' : `Content-Length: ${length}`}\r\n\r\n`
+  const body = '{"name":"Zoë"}'
+  const answer = `{"body":${body}}`
+  const length = Buffer.byteLength(body)
+  t.same(await send(1, head(length) + body), [answer])
+  t.same(ends.splice(0), ['end', 'close'], 'others hear of its end as ever')
+  t.same(await send(1, head(length), body), [answer])
+  t.same(await send(1, head(length) + body.slice(0, 4), body.slice(4, 9), body.slice(9)), [answer])
+  t.same(await send(1, `${head(undefined)}4\r\n${body.slice(0, 4)}\r\n${(length - 4).toString(16)}\r\n${body.slice(4)}\r\n0\r\n\r\n`), [answer])
+  t.same(await send(3, (head(length) + body).repeat(3)), [answer, answer, answer])
+  const long = `{"name":"${'x'.repeat(300_000)}"}`
+  t.same(await send(1, head(long.length) + long), [`{"body":${long}}`])
+  t.same(await send(1, head(length, 'X-Listen: yes\r\n') + body), [answer])
+  t.same(heard, [body])
+  const zipped = gzipSync(body)
+  t.same(await send(1, Buffer.concat([Buffer.from(head(undefined, 'X-Gzip: yes\r\n') + `${zipped.length.toString(16)}\r\n`), zipped, Buffer.from('\r\n0\r\n\r\n')])), [answer])
+  const short = await app.inject({ method: 'PUT', url: '/things/a', headers: { 'content-type': 'application/json', 'content-length': '3' }, body })
+  t.match(short.json(), { statusCode: 400, code: 'FST_ERR_CTP_INVALID_CONTENT_LENGTH' })
 })
 
 t.test('what is below our prefix and not there is our 404; elsewhere the host\'s', async (t) => {

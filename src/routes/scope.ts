@@ -6,6 +6,7 @@ import { Compile } from 'typebox/compile'
 import { errors, isFlagsError, type ErrorDetail, type FlagsError } from '../errors.js'
 import { faultsOf } from '../model/faults.js'
 import { parseJson } from '../model/json.js'
+import { readBytes } from './body.js'
 import { describeRoute, type Operations } from './openapi/operation.js'
 
 /** A document of 1 MB and what a request wraps around it, in bytes. */
@@ -44,14 +45,16 @@ export function openScope (app: FastifyInstance, { prefix, keyed = [], bodyLimit
   app.setSerializerCompiler(() => (value) => JSON.stringify(value))
 
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser<Buffer>(['application/json', 'application/merge-patch+json'], { parseAs: 'buffer', bodyLimit }, (request: FastifyRequest, body: Buffer, done) => {
-    let value: unknown
-    try {
-      value = readBody(request, body, parse)
-    } catch (error) {
-      return done(error as FlagsError)
-    }
-    done(null, value)
+  app.addContentTypeParser(['application/json', 'application/merge-patch+json'], { bodyLimit }, (request: FastifyRequest, payload, done) => {
+    readBytes(request, payload, (error, bytes) => {
+      let value: unknown
+      try {
+        if (error === null) value = readBody(request, bytes, parse)
+      } catch (thrown) {
+        error = thrown as FlagsError
+      }
+      done(error, value)
+    })
   })
 
   app.setErrorHandler((thrown, request, reply) => {
@@ -138,8 +141,9 @@ function readBody (request: FastifyRequest, bytes: Buffer, parse: (text: string)
   if (bytes.length === 0) return undefined
   const { 'content-encoding': encoding = 'identity' } = request.headers
   if (encoding.toLowerCase() !== 'identity') throw new errors.UNSUPPORTED_MEDIA_TYPE(`a body with Content-Encoding: ${encoding.slice(0, 100)}`)
-  if (!isUtf8(bytes)) throw new errors.INVALID_JSON('it is not UTF-8')
-  return parse(bytes.toString())
+  const text = bytes.toString()
+  if (text.includes('\uFFFD') && !isUtf8(bytes)) throw new errors.INVALID_JSON('it is not UTF-8')
+  return parse(text)
 }
 
 function parseStrictly (text: string): unknown {
