@@ -1,5 +1,9 @@
 import t, { type Test } from 'tap'
 import { Admin } from '../src/admin.js'
+import { noteEnough, stopRollout } from '../src/admin/guarded.js'
+import { Writer } from '../src/admin/writer.js'
+import { guardedServesOf, type GuardedRollout } from '../src/model/guard.js'
+import type { Draw } from '../src/model/serve.js'
 import { Replica } from '../src/replica.js'
 import { Memory, MemoryStore } from '../src/store/memory.js'
 import { RedisStore } from '../src/store/redis.js'
@@ -7,13 +11,17 @@ import type { Store } from '../src/store/store.js'
 import { startRedis } from './helpers/redis.js'
 
 /** Several processes over one store, each with its own replica. */
-async function startAdmins (t: Test, count: number, open: () => Store): Promise<Admin[]> {
+async function startReplicas (t: Test, count: number, open: () => Store): Promise<Replica[]> {
   return await Promise.all(Array.from({ length: count }, async () => {
     const replica = new Replica({ store: open() })
     t.teardown(() => replica.close())
     await replica.start()
-    return new Admin(replica)
+    return replica
   }))
+}
+
+async function startAdmins (t: Test, count: number, open: () => Store): Promise<Admin[]> {
+  return (await startReplicas(t, count, open)).map((replica) => new Admin(replica))
 }
 
 const stores: Record<string, (t: Test) => Promise<() => Store>> = {
@@ -112,6 +120,54 @@ for (const [name, prepare] of Object.entries(stores)) {
       }))
       t.equal(undone, 0)
       t.comment(`${1000 - refused} came before the switch, ${refused} were refused after it`)
+    })
+
+    t.test('of 1,000 guards that stop a rollout, or have seen enough of it, while a person changes it, one does it and none undoes what the person did', async (t) => {
+      const replicas = await startReplicas(t, 4, await prepare(t))
+      const admins = replicas.map((replica) => new Admin(replica))
+      const operator = admins[3]!
+      const guards = replicas.slice(0, 3).map((replica) => {
+        const [writer, now] = [new Writer(replica), () => replica.now()]
+        return {
+          stop: async (rollout: GuardedRollout) => await stopRollout(writer, rollout, 1, { metric: 'errors', stage: 1, at: '2026-01-01T00:00:00.000Z', chance: 0.001, control: { count: 1, of: 500 }, treated: { count: 20, of: 500 } }, now),
+          enough: async (rollout: GuardedRollout) => await noteEnough(writer, rollout, 1, now)
+        }
+      })
+      let stops = 0
+      await Promise.all(Array.from({ length: 10 }, async (_, nth) => {
+        const key = `flag${nth}`
+        for (let round = 0; round < 25; round++) {
+          await operator.put(key, { enabled: true, serve: { stages: [0, 1, 2, 3].map((i) => ({ percentage: i * 20 + (round + 1) / 10, hours: 1 })), guard: { errors: {}, action: round % 2 === 0 ? 'rollback' : 'pause' } } })
+          const { rollout } = guardedServesOf(key, await operator.advance(key), '')[0]!
+          const { version } = operator.get(key)
+          const person = ['advance', 'disable', 'pause', 'rollback'][round % 4] as 'advance' | 'disable' | 'pause' | 'rollback'
+          let refused = 0
+          const wishes: Array<() => Promise<unknown>> = [async () => await guards[0]!.stop(rollout), async () => await guards[1]!.stop(rollout), async () => await guards[2]!.enough(rollout)]
+          wishes.splice(round % 4, 0, async () => {
+            await operator[person](key).catch((error: { code?: string }) => {
+              if (person !== 'advance' || error.code !== 'FST_FLAGS_ROLLOUT_CONFLICT') throw error
+              refused++
+            })
+          })
+          const done = await Promise.all(wishes.map(async (wish) => await wish()))
+          const writes = (await operator.history(key)).history.filter(({ version: later }) => later > version)
+          const byGuard = writes.filter(({ updatedBy }) => updatedBy === 'guard')
+          const stopped = byGuard.filter(({ flag }) => (flag!.serve as Draw).state!.alarm !== undefined)
+          if (byGuard.length !== done.filter((done) => done === true).length || stopped.length > 1) throw new Error(`${byGuard.length} writes, ${done.join(' ')}`)
+          stops += stopped.length
+          const { enabled, serve } = writes[0]!.flag!
+          const { stage, pausedAt, disabledAt } = (serve as Draw).state!
+          const isStopped = stopped.length > 0
+          const rolledBack = isStopped && round % 2 === 0 ? 1 : 0
+          if (enabled !== (disabledAt === undefined) || (person === 'disable' && enabled !== false)) throw new Error('the switch was undone')
+          if ((isStopped || person === 'pause' || person === 'rollback') && enabled === true && pausedAt === undefined) throw new Error('what was stopped goes on')
+          if (person === 'advance' && refused !== (isStopped ? 1 : 0)) throw new Error('an advance undid what the guard did, or the guard came after it')
+          const expected = 1 - rolledBack + (person === 'advance' ? 1 - refused : person === 'rollback' ? -1 : 0)
+          if (stage !== Math.max(0, expected)) throw new Error(`${person} and ${stopped.length} stops end at stage ${stage}`)
+        }
+      }))
+      t.ok(stops > 0)
+      t.comment(`${stops} of 250 rollouts were stopped before the person came`)
     })
 
     t.test('the writer\'s own process serves what it wrote as soon as the promise resolves; a change decides on what is there', async (t) => {

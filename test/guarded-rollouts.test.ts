@@ -1,16 +1,21 @@
 import fc from 'fast-check'
 import t from 'tap'
+import { Admin } from '../src/admin.js'
+import { noteEnough, stopRollout } from '../src/admin/guarded.js'
 import { moveRollout, rolloutOf } from '../src/admin/rollouts.js'
+import { Writer } from '../src/admin/writer.js'
 import { beginningsOfFlag } from '../src/evaluation/boundaries.js'
 import type { Outcome } from '../src/evaluation/details.js'
 import { moves } from '../src/evaluation/moves.js'
 import { FlagEntry, Snapshot } from '../src/evaluation/snapshot.js'
 import { checkFlag } from '../src/model/check.js'
 import type { Flag } from '../src/model/flag.js'
-import { guardedServesOf, isCompared, type Alarm, type Guard } from '../src/model/guard.js'
+import { guardedServesOf, isCompared, type Alarm, type Guard, type GuardedRollout } from '../src/model/guard.js'
 import type { Draw, RolloutState, Stage, Staged } from '../src/model/serve.js'
 import { beginningsOf, caughtUp, settleRollouts, stageAt } from '../src/model/stages.js'
+import { Replica } from '../src/replica.js'
 import { StageAnnouncer } from '../src/replica/announce-stages.js'
+import { MemoryStore } from '../src/store/memory.js'
 import { evaluate } from './helpers/evaluate.js'
 
 const hour = 3_600_000
@@ -114,7 +119,7 @@ function rollout (stages: Stage[], more: Draw = { guard: { errors: {} } }) {
     flag: () => flag,
     enough: (hours: number) => keep({ ...flag, serve: { ...draw(), state: { ...caughtUp(draw(), draw().state, start + hours * hour), enoughAt: at(hours) } } }, hours),
     alarm: () => { flag = { ...flag, serve: { ...draw(), state: { ...draw().state, alarm } } } },
-    move: (move: typeof moves[number], hours: number) => keep(moveRollout('a', flag, move, {}, start + hours * hour), hours),
+    move: (move: typeof moves[number], hours: number, from?: number) => keep(moveRollout('a', flag, move, { from }, start + hours * hour), hours),
     enable: (enabled: boolean, hours: number) => settle({ ...flag, enabled }, hours),
     serve: (more: Draw, hours: number) => settle({ ...flag, serve: { ...draw(), ...more } }, hours)
   }
@@ -216,8 +221,9 @@ t.test('an alarm stays until somebody advances or resumes', async (t) => {
   move('resume', 6)
   t.notOk('alarm' in state())
   for (const how of ['advance', 'resume'] as const) {
-    const { move, state } = stopped()
-    move(how, 3)
+    const { move, state, stage } = stopped()
+    if (how === 'advance') t.throws(() => move('advance', 3), { code: 'FST_FLAGS_ROLLOUT_CONFLICT', message: 'Flag a was stopped by its guard at 25 %: 24 of 1200 requests failed with it, and 3 of 1180 without it; resume it first, or say with "from": 1 that this is known' })
+    move(how, 3, how === 'advance' ? stage(3) : undefined)
     t.notOk('alarm' in state(), how)
   }
   const disabled = stopped()
@@ -321,4 +327,44 @@ t.test('a stage that its guard brings late is announced, once', async (t) => {
   one.enough(6)
   snapshot = snapshot.with(entry(), new Map())
   t.same([look(6), look(8)], [[], [[3, false]]], 'one that its guard did not hold back comes by the clock')
+})
+
+t.test('a guard stops its rollout, or lets the clock go on, by one write in its own name, and only while the same run stands at that stage', async (t) => {
+  const replica = new Replica({ store: new MemoryStore() })
+  t.teardown(() => replica.close())
+  await replica.start()
+  const [admin, writer, now] = [new Admin(replica), new Writer(replica), () => replica.now()]
+  const stop = async (rollout: GuardedRollout, stage: number) => await stopRollout(writer, rollout, stage, { ...alarm, stage }, now)
+  const enough = async (rollout: GuardedRollout, stage: number) => await noteEnough(writer, rollout, stage, now)
+  const known = (key: string, environment = '') => guardedServesOf(key, admin.get(key), environment).map(({ rollout }) => rollout)
+  const stages = [{ percentage: 5, hours: 1 }, { percentage: 25, hours: 1 }, { percentage: 100 }]
+
+  await admin.put('a', { enabled: true, serve: { stages, guard: { errors: {}, minimum: 50 } } })
+  await admin.advance('a', { by: 'alice' })
+  const [first] = known('a')
+  t.same([await stop(first!, 0), await enough(first!, 0)], [false, false], 'another stage')
+  t.same([await enough(first!, 1), await enough(first!, 1)], [true, false])
+  t.match(await admin.rollout('a'), { status: 'running', guard: { minimum: 50, enough: true }, moved: { action: 'advance', updatedBy: 'alice' }, version: 3 })
+  t.same([await stop(first!, 1), await stop(first!, 1)], [true, false])
+  t.match(await admin.rollout('a'), { status: 'paused', stage: 0, alarm: { ...alarm, stage: 1 }, moved: { action: 'rollback', updatedBy: 'guard' }, version: 4 })
+  t.same([await stop(first!, 0), await enough(first!, 0)], [false, false], 'it stands')
+  await admin.resume('a')
+  t.same([await stop(first!, 0), await enough(first!, 0)], [false, false], 'it counts anew')
+  const [second] = known('a')
+  t.equal(await stop(second!, 0), true)
+  t.match(await admin.rollout('a'), { status: 'disabled', stage: 0, alarm: { stage: 0 }, moved: { action: 'disable', updatedBy: 'guard' }, why: /until a person enables it.*; its guard stopped it at 5 %: / })
+  t.match(admin.get('a'), { enabled: false })
+  await admin.enable('a')
+  t.notOk('alarm' in await admin.rollout('a'))
+  t.not(known('a')[0]!.id, second!.id)
+  await admin.delete('a')
+  t.same([await stop(second!, 0), await enough(second!, 0)], [false, false], 'it is gone')
+
+  const when = { attribute: 'plan', operator: 'eq', value: 'pro' } as const
+  await admin.put('b', { environments: { production: { enabled: true, serve: 'off', rules: [{ when, serve: 'on' }, { when, serve: { stages, guard: { goal: { name: 'purchase' }, action: 'pause' } } }] }, staging: { enabled: true } } })
+  const [ruled] = known('b', 'production')
+  t.match(ruled, { environment: 'production', rule: '1' })
+  t.equal(await stop(ruled!, 0), true)
+  t.match(await admin.rollout('b', { environment: 'production', rule: 1 }), { status: 'paused', stage: 0, alarm: {}, moved: { action: 'pause', updatedBy: 'guard' }, why: /: 24 of 1200 / })
+  t.match(admin.get('b').environments, { production: { enabled: true }, staging: { enabled: true } })
 })

@@ -60,11 +60,11 @@ export interface NextStage { stage: number, percentage: number, groups: string[]
 
 /** The flag with one of its rollouts moved: by one stage, or its clock stopped or started. Throws NO_ROLLOUT or ROLLOUT_CONFLICT. */
 export function moveRollout (key: string, flag: Flag, move: Move, { from, ...place }: RolloutMove, now: number): Flag {
-  const { settings, index, draw, name } = find(key, flag, place)
+  const { settings, draw, name } = find(key, flag, place)
   const { stages } = draw
   const stage = stageAt(draw, now)
   if (from !== undefined && from !== stage) throw new errors.ROLLOUT_CONFLICT(`${name} stands at stage ${stage}, not ${from}: somebody, or its clock, has moved it already; read it again`)
-  const moved = (state: RolloutState) => withSettings(flag, place.environment, withServe(settings, index, { ...draw, state }))
+  const moved = (state: RolloutState) => withState(key, flag, place, state)
   const disabled = disabledBy(flag, place.environment ?? '') !== undefined
 
   switch (move) {
@@ -72,6 +72,8 @@ export function moveRollout (key: string, flag: Flag, move: Move, { from, ...pla
     case 'resume': return moved(resumed(draw, now))
     case 'advance':
       if (disabled) throw new errors.ROLLOUT_CONFLICT(`${name} is disabled, and its rollout does not advance; enable it first`)
+      // Whoever advances may not know yet what its guard has just seen.
+      if (draw.state?.alarm !== undefined && from === undefined) throw new errors.ROLLOUT_CONFLICT(`${name} was stopped by its guard at ${percent(stages[draw.state.alarm.stage]!)}: ${tellAlarm(draw.state.alarm)}; resume it first, or say with "from": ${stage} that this is known`)
       if (stage === stages.length - 1) throw new errors.ROLLOUT_CONFLICT(`${name} stands at its last stage, ${percent(stages[stage]!)} of users; there is none to advance to`)
       return moved(movedTo(stage + 1, draw, now))
     case 'rollback':
@@ -79,6 +81,12 @@ export function moveRollout (key: string, flag: Flag, move: Move, { from, ...pla
       if (disabled) throw new errors.ROLLOUT_CONFLICT(`${name} is disabled, and its rollout stands at its first stage; there is nothing to roll back to`)
       return withSettings(flag, place.environment, { ...settings, enabled: false })
   }
+}
+
+/** The flag with one of its rollouts in another state. Throws NO_ROLLOUT. */
+export function withState (key: string, flag: Flag, place: RolloutPlace, state: RolloutState): Flag {
+  const { settings, index, draw } = find(key, flag, place)
+  return withSettings(flag, place.environment, withServe(settings, index, { ...draw, state }))
 }
 
 /** Where a rollout stands at a moment. Throws NO_ROLLOUT. */
