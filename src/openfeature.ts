@@ -97,8 +97,11 @@ export class FlagsProvider implements Provider {
     const flags = this.#flags
     const ready = () => { this.events.emit(ProviderEvents.Ready) }
     const stale = () => { this.events.emit(ProviderEvents.Stale, { message: flags.problem?.message }) }
+    let { layers } = flags.for().snapshot
     const change = (change: Pick<ChangeEvent, 'flags' | 'segments'>) => {
-      this.events.emit(ProviderEvents.ConfigurationChanged, { flagsChanged: affectedBy(change, flags.for().snapshot) })
+      const { snapshot } = flags.for()
+      this.events.emit(ProviderEvents.ConfigurationChanged, { flagsChanged: affectedBy(change, snapshot, layers) })
+      layers = snapshot.layers
     }
     const stage = ({ flag, environment = flags.environment }: Beginning) => { if (environment === flags.environment) change({ flags: [flag], segments: [] }) }
     flags.on('ready', ready).on('stale', stale).on('change', change).on('stage', stage)

@@ -22,7 +22,7 @@ const hour = 3_600_000
 const start = Date.parse('2026-01-01T00:00:00Z')
 const at = (hours: number) => new Date(start + hours * hour).toISOString()
 
-const nobody = { flag: () => undefined, segment: () => undefined }
+const nobody = { flag: () => undefined, segment: () => undefined, layer: () => [] }
 const faultsOf = (serve: unknown, more: Flag = {}) => {
   const checked = checkFlag('f', { enabled: true, ...more, serve }, nobody)
   return 'details' in checked ? checked.details.map(({ path, message }) => `${path} ${message}`) : []

@@ -5,13 +5,14 @@ import { checkFlag, checkSegment, maxDocumentBytes, readFlag } from '../src/mode
 import type { When } from '../src/model/condition.js'
 import type { Flag } from '../src/model/flag.js'
 import { parseJson, type JsonValue } from '../src/model/json.js'
+import { membershipsOf } from '../src/model/layer.js'
 import type { Others } from '../src/model/references.js'
 import type { Segment } from '../src/model/segment.js'
 
-const nobody: Others = { flag: () => undefined, segment: () => undefined }
+const nobody: Others = { flag: () => undefined, segment: () => undefined, layer: () => [] }
 
 function among (flags: Record<string, Flag>, segments: Record<string, Segment> = {}): Others {
-  return { flag: (key) => flags[key], segment: (key) => segments[key] }
+  return { flag: (key) => flags[key], segment: (key) => segments[key], layer: (name) => Object.entries(flags).flatMap(([key, flag]) => membershipsOf(key, flag)).filter(({ layer }) => layer === name) }
 }
 
 /** What a flag is refused for, `path message` each; nothing when it is accepted. */
@@ -268,8 +269,8 @@ t.test('prerequisites that lead back to the flag are refused, in the environment
   accepts(t, { prerequisites: [{ flag: 'a' }] }, among({ a: { prerequisites: [{ flag: 'b' }] }, b: { prerequisites: [{ flag: 'a' }] } }))
   const chain = (key: string) => ({ prerequisites: [{ flag: `f${Number(key.slice(1)) + 1}` }] })
   refuses(t, { prerequisites: [{ flag: 'f0' }] }, ['/prerequisites/0/flag leads back to this flag (flag → f0 → f1 → f2 → f3 → … → f49998 → f49999 → f50000 → flag); leave one'],
-    { flag: (key) => key === 'f50000' ? { prerequisites: [{ flag: 'flag' }] } : chain(key), segment: () => undefined })
-  accepts(t, { prerequisites: [{ flag: 'f0' }] }, { flag: (key) => key === 'f50000' ? {} : chain(key), segment: () => undefined })
+    { flag: (key) => key === 'f50000' ? { prerequisites: [{ flag: 'flag' }] } : chain(key), segment: () => undefined, layer: () => [] })
+  accepts(t, { prerequisites: [{ flag: 'f0' }] }, { flag: (key) => key === 'f50000' ? {} : chain(key), segment: () => undefined, layer: () => [] })
   t.end()
 })
 

@@ -20,7 +20,7 @@ export function lookUp (snapshot: Snapshot, kind: Kind, key: string): Entry | un
 }
 
 export function others (snapshot: Snapshot): Others {
-  return { flag: (key) => snapshot.flag(key)?.document, segment: (key) => snapshot.segment(key)?.document }
+  return { flag: (key) => snapshot.flag(key)?.document, segment: (key) => snapshot.segment(key)?.document, layer: (name) => snapshot.layers.members(name) }
 }
 
 /** A copy, which its receiver may change: what is served is not touched by it. */

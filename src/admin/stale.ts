@@ -1,6 +1,7 @@
 import type { FlagEntry } from '../evaluation/snapshot.js'
 import { beginningsOf, stageOf } from '../model/stages.js'
 import type { Environment, Flag } from '../model/flag.js'
+import { layerOf } from '../model/layer.js'
 import { drawOf, isSwitchedOn, offVariantOf, variantMeant } from '../model/meaning.js'
 import type { Serve } from '../model/serve.js'
 
@@ -36,6 +37,7 @@ function inEnvironment (flag: Flag, settings: Environment, now: number): Same | 
   const named = (settings.targets ?? []).filter(({ users, groups, regions }) => [users, groups, regions].some((names) => (names?.length ?? 0) > 0))
   return agreed([
     drawn(flag, settings.serve, now),
+    ...layerOf(flag, settings) !== undefined ? [served(flag, drawOf(flag, settings.serve).otherwise ?? offVariantOf(flag))] : [], // what all others of the layer get
     ...named.map(({ variant }) => served(flag, variantMeant(flag, variant))),
     ...(settings.rules ?? []).map(({ serve }) => drawn(flag, serve, now))
   ])

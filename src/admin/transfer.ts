@@ -4,6 +4,7 @@ import { errors, isFlagsError, type ErrorDetail } from '../errors.js'
 import type { Snapshot } from '../evaluation/snapshot.js'
 import type { Flag } from '../model/flag.js'
 import { pointer } from '../model/json.js'
+import { membershipsOf } from '../model/layer.js'
 import { namedBy, segmentsIn, type Others } from '../model/references.js'
 import type { Segment } from '../model/segment.js'
 import type { Replica } from '../replica.js'
@@ -104,9 +105,11 @@ async function plan (replica: Replica, documents: DocumentSet, rest: () => Promi
       if ('value' in read) (forms[kind] as Map<string, Flag | Segment>).set(key, read.value)
     }
   }
+  const memberships = [...forms.flag].flatMap(([key, flag]) => membershipsOf(key, flag))
   const others: Others = {
     flag: (key) => forms.flag.get(key) ?? snapshot.flag(key)?.document,
-    segment: (key) => forms.segment.get(key) ?? snapshot.segment(key)?.document
+    segment: (key) => forms.segment.get(key) ?? snapshot.segment(key)?.document,
+    layer: (name) => [...memberships.filter(({ layer }) => layer === name), ...snapshot.layers.members(name).filter(({ flag }) => !forms.flag.has(flag))]
   }
 
   const steps: Step[] = []

@@ -3,9 +3,9 @@ import type { Snapshot } from './snapshot.js'
 
 /**
  * Every flag whose answers may differ after a change: those changed, and those that use what changed, in any environment and by
- * however many steps. It looks at all flags of a snapshot, and parses none.
+ * however many steps, or share a layer that was divided otherwise `before`. It looks at all flags of a snapshot, and parses none.
  */
-export function affectedBy ({ flags, segments }: { flags: readonly string[], segments: readonly string[] }, snapshot: Snapshot): string[] {
+export function affectedBy ({ flags, segments }: { flags: readonly string[], segments: readonly string[] }, snapshot: Snapshot, before = snapshot.layers): string[] {
   const changed = new Set(segments)
   if (changed.size > 0) {
     const users: Users = new Map()
@@ -18,6 +18,7 @@ export function affectedBy ({ flags, segments }: { flags: readonly string[], seg
     if (outline.flags.size > 0) for (const flag of outline.flags) use(users, flag, key)
     if (changed.size > 0 && outline.segments.size > 0) for (const segment of outline.segments) if (changed.has(segment)) affected.add(key)
   }
+  if (before !== snapshot.layers) for (const layers of [before, snapshot.layers]) for (const flag of layers.neighbours(flags)) affected.add(flag)
   spread(affected, users)
   return [...affected]
 }

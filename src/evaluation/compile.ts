@@ -18,7 +18,7 @@ const orderOfDecision: readonly Line[] = [
   targetGroups, //  TARGETING_MATCH: target-group, else when a group does; the earlier entry wins
   targetRegions, // TARGETING_MATCH: target-region, else when the region does
   rules //          TARGETING_MATCH: rule, by the first that matches; or as below when it draws
-] //                otherwise STATIC or DEFAULT: default; SPLIT: rollout-hit, rollout-miss, split; DEFAULT: no-bucketing-key
+] //                otherwise STATIC or DEFAULT: default; SPLIT: layer-miss, rollout-hit, rollout-miss, split; DEFAULT: no-bucketing-key
 
 /** Throws when the flag serves a variant that it does not have. */
 export function compileFlag (key: string, flag: Flag, provenance: Provenance, environment: string): Served {

@@ -8,7 +8,7 @@ export type Reason = 'STATIC' | 'DEFAULT' | 'TARGETING_MATCH' | 'SPLIT' | 'DISAB
 export type Cause =
   | 'flag-disabled' | 'environment-missing' | 'environment-disabled' | 'prerequisite-failed'
   | 'target-user' | 'target-group' | 'target-region' | 'rule'
-  | 'default' | 'rollout-hit' | 'rollout-miss' | 'split' | 'no-bucketing-key'
+  | 'default' | 'layer-miss' | 'rollout-hit' | 'rollout-miss' | 'split' | 'no-bucketing-key'
 
 export type ErrorCode = 'FLAG_NOT_FOUND' | 'TYPE_MISMATCH' | 'PROVIDER_NOT_READY' | 'GENERAL'
 

@@ -4,6 +4,7 @@ import type { Draw, Staged } from '../model/serve.js'
 import { firstEntries, lowestEntryOf, reader, textOf } from './attributes.js'
 import { foldFor, hash, isBelow, Split, thresholdOf } from './bucket.js'
 import type { Cause, Outcome, Reason } from './details.js'
+import type { Layer, Layers } from './layers.js'
 import { onSides, type Answer } from './outcomes.js'
 import { beginningsOf, stageOf } from '../model/stages.js'
 import type { Subject } from './subject.js'
@@ -28,6 +29,8 @@ export interface Place {
   readonly constant: { readonly reason: Reason, readonly cause: Cause }
   /** The reason when there is nothing to hash. */
   readonly unkeyed: Reason
+  /** The layer that the experiment beside the serve shares with others. */
+  readonly layer?: { readonly name: string, readonly flag: string, readonly environment: string } | undefined
 }
 
 /** Reads what a draw hashes; '' when it is missing, empty, or cannot be read as text. */
@@ -45,16 +48,16 @@ export function targetingKeyOf ({ targetingKey }: EvaluationContext): string {
 /** What is served, and to how many. */
 export function compileDraw (draw: Draw, place: Place): Served {
   const { variant, percentage, stages, by, seed = place.seed, otherwise = place.otherwise } = draw
-  const { answer, constant, unkeyed } = place
+  const { answer, named, constant, unkeyed, layer } = place
   const isForEveryone = percentage === undefined && stages === undefined
   if (isForEveryone && draw.split === undefined) return answer(variant, constant.reason, constant.cause)
 
   const keyOf = keyReader(by)
   const noKey = answer(otherwise, unkeyed, 'no-bucketing-key')
   const chosen = chosenBy(answer)
-  if (isForEveryone) return chosen
+  if (isForEveryone) return within(chosen)
   const miss = missBy(answer)
-  return stages === undefined ? partOf(percentage!) : staged({ ...draw, stages })
+  return stages === undefined ? within(partOf(percentage!)) : staged({ ...draw, stages })
 
   function chosenBy (answer: Answer): Served {
     return draw.split === undefined ? answer(variant, 'SPLIT', 'rollout-hit') : split(draw.split, answer)
@@ -87,12 +90,27 @@ export function compileDraw (draw: Draw, place: Place): Served {
     }
   }
 
+  /** Only for whom the layer leaves to this experiment. */
+  function within (served: Served): Served {
+    if (layer === undefined) return served
+    const { name, flag, environment } = layer
+    const missed = named(otherwise, 'SPLIT', 'layer-miss')
+    let layers: Layers | undefined
+    let own: Layer
+    return (subject) => {
+      const key = keyOf(subject.context)
+      if (key === '') return noKey
+      if (subject.snapshot.layers !== layers) own = (layers = subject.snapshot.layers).in(environment, name)
+      return own.holderOf(key) === flag ? give(served, subject) : missed
+    }
+  }
+
   function staged (draw: Staged): Served {
     const { stages } = draw
     const beginnings = beginningsOf(draw)
-    const parts = [miss, ...stages.map(({ percentage }, stage) => partOf(percentage, place.guarded && onSides(answer, place.guarded, stage, keyOf)))] // from stage -1 on
+    const parts = [miss, ...stages.map(({ percentage }, stage) => partOf(percentage, place.guarded && onSides(answer, place.guarded, stage, keyOf)))].map(within) // from stage -1 on
     const groups = firstEntries(stages.map(({ groups }) => groups)) // the groups of all stages reached accumulate
-    const grouped = draw.split === undefined ? place.named(variant, 'SPLIT', 'rollout-hit') : chosen
+    const grouped = draw.split === undefined ? named(variant, 'SPLIT', 'rollout-hit') : layer === undefined ? chosen : split(draw.split, named) // a layer may have left them to another experiment
     return (subject) => {
       const stage = stageOf(beginnings, subject.now)
       return give(lowestEntryOf(groups, subject.context.groups) <= stage ? grouped : parts[stage + 1]!, subject)

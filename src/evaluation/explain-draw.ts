@@ -3,6 +3,7 @@ import { firstEntries, lowestEntryOf } from './attributes.js'
 import { foldFor, hash, isBelow, percentageOf, Split, thresholdOf, type Purpose } from './bucket.js'
 import type { Outcome } from './details.js'
 import { keyReader, type Place } from './draw.js'
+import type { Layer } from './layers.js'
 import { beginningsOf, stageOf } from '../model/stages.js'
 import type { Subject } from './subject.js'
 
@@ -13,11 +14,24 @@ export interface ExplainedDraw {
   hashed?: string | null
   seed?: string
   stages?: ExplainedStages
+  layer?: ExplainedLayer
   /** `bucket` is null when it was not needed, or there was nothing to hash. `group` is the stage's that is in whatever the bucket. */
   rollout?: { in: boolean | null, bucket: number | null, threshold: number, group?: string }
   split?: { weights: Record<string, number>, bucket: number | null, variant: string | null }
   variant: string
   why?: string
+}
+
+/** Which experiment of a layer somebody belongs to. */
+export interface ExplainedLayer {
+  name: string
+  /** Whether it is this one; null, as is `place`, where there is nothing to hash. */
+  in: boolean | null
+  /** Where the unit stands, in percent of the layer. */
+  place: number | null
+  /** The flag whose experiment has it; null where none does. */
+  holder: string | null
+  holdout: boolean
 }
 
 /** Where a staged rollout stands: `stage` is 0-based, -1 before it begins. */
@@ -38,7 +52,7 @@ export interface ExplainedStages {
 /** The steps of `compileDraw`, with what they saw. */
 export function explainDraw (draw: Draw, place: Place, subject: Subject): { explained: ExplainedDraw, outcome: Outcome } {
   const { variant, split, percentage, stages, seed = place.seed, otherwise = place.otherwise } = draw
-  const { answer, constant, unkeyed } = place
+  const { answer, named, constant, unkeyed, layer } = place
   if (split === undefined && percentage === undefined && stages === undefined) {
     return { explained: { variant: variant! }, outcome: answer(variant, constant.reason, constant.cause) }
   }
@@ -49,13 +63,18 @@ export function explainDraw (draw: Draw, place: Place, subject: Subject): { expl
   const explained: ExplainedDraw = { by, hashed: text === '' ? null : text, seed, variant: otherwise! }
   const noKey = () => ({ explained: { ...explained, why: `there is nothing to hash: ${by} is missing, empty, or not a text or number` }, outcome: answer(otherwise, unkeyed, 'no-bucketing-key') })
 
+  const at = stages === undefined ? undefined : standing({ ...draw, stages }, subject.now)
+  if (at !== undefined) explained.stages = at
+  const group = at?.groups[lowestEntryOf(firstEntries(at.groups.map((group) => [group])), context.groups)]
+  if (layer !== undefined && group === undefined) {
+    const own = subject.snapshot.layers.in(layer.environment, layer.name)
+    explained.layer = explainLayer(layer, own, text)
+    if (text === '') return noKey()
+    if (explained.layer.in !== true) return { explained: { ...explained, why: whyNot(explained.layer, own, by) }, outcome: named(otherwise, 'SPLIT', 'layer-miss') }
+  }
+
   if (stages !== undefined || percentage !== undefined) {
-    const at = stages === undefined ? undefined : standing({ ...draw, stages }, subject.now)
-    if (at !== undefined) explained.stages = at
     const threshold = at === undefined ? percentage! : at.percentage
-    const groups = context.groups as unknown
-    const entries = firstEntries([at?.groups])
-    const group = lowestEntryOf(entries, groups) === 0 ? at!.groups.find((group) => lowestEntryOf(firstEntries([[group]]), groups) === 0) : undefined
     const hashed = text === '' ? null : hashOf(seed, 'rollout', text)
     const isIn = group !== undefined || threshold >= 100 ? true : threshold <= 0 ? false : hashed === null ? null : isBelow(thresholdOf(threshold), hashed)
     explained.rollout = { in: isIn, bucket: hashed === null ? null : percentageOf(hashed), threshold, ...(group !== undefined && { group }) }
@@ -74,6 +93,17 @@ export function explainDraw (draw: Draw, place: Place, subject: Subject): { expl
 function hashOf (seed: string, purpose: Purpose, text: string): number {
   const { state, length } = foldFor(seed, purpose)
   return hash(state, length, text)
+}
+
+function explainLayer ({ name, flag }: NonNullable<Place['layer']>, layer: Layer, unit: string): ExplainedLayer {
+  if (unit === '') return { name, in: null, place: null, holder: null, holdout: false }
+  const holder = layer.holderOf(unit) ?? null
+  return { name, in: holder === flag, place: layer.placeOf(unit), holder, holdout: layer.isHeldOut(unit) }
+}
+
+function whyNot ({ name, holder, holdout }: ExplainedLayer, layer: Layer, by: string): string {
+  if (layer.by !== by) return `the experiments of the layer ${name} draw by ${layer.by}: one that draws by ${by} takes nobody`
+  return `whoever stands here in the layer ${name} ${holdout ? 'stays out of all its experiments' : holder === null ? 'belongs to no experiment' : `belongs to ${holder}`}`
 }
 
 const latest = 8.64e15 // the last moment that a Date can hold

@@ -1,5 +1,6 @@
 import type { Flag } from '../model/flag.js'
 import { isGuarded } from '../model/guard.js'
+import { membershipsOf, type Member } from '../model/layer.js'
 import { namedBy } from '../model/references.js'
 import { beginningsOfFlag, type Beginning } from './boundaries.js'
 
@@ -16,12 +17,14 @@ export interface Outline {
   readonly isCounted: boolean
   /** Whether it has a guarded rollout in any environment. */
   readonly isGuarded: boolean
+  /** The layers that its experiments share with others. */
+  readonly memberships: readonly Member[]
   /** Whether browsers may see it. */
   readonly public: boolean
 }
 
 const none: ReadonlySet<string> = new Set()
-const plain: Outline = Object.freeze({ beginnings: Object.freeze([]), environments: Object.freeze([]), flags: none, segments: none, isCounted: false, isGuarded: false, public: false })
+const plain: Outline = Object.freeze({ beginnings: Object.freeze([]), environments: Object.freeze([]), flags: none, segments: none, isCounted: false, isGuarded: false, memberships: Object.freeze([]), public: false })
 
 export function outlineOf (key: string, flag: Flag): Outline {
   const beginnings = beginningsOfFlag(key, flag)
@@ -30,7 +33,7 @@ export function outlineOf (key: string, flag: Flag): Outline {
   const isCounted = flag.experiment !== undefined || Object.values(flag.environments ?? {}).some(({ experiment }) => experiment !== undefined)
   const guarded = isGuarded(flag) || Object.values(flag.environments ?? {}).some(isGuarded)
   if (beginnings.length + environments.length === 0 && named === plain && !isCounted && !guarded && flag.public !== true) return plain // so is nearly every one
-  return { beginnings, environments, flags: named.flags, segments: named.segments, isCounted, isGuarded: guarded, public: flag.public === true }
+  return { beginnings, environments, flags: named.flags, segments: named.segments, isCounted, isGuarded: guarded, memberships: isCounted ? membershipsOf(key, flag) : plain.memberships, public: flag.public === true }
 }
 
 function namesOthers (flag: Flag): boolean {

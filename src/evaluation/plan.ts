@@ -1,6 +1,7 @@
 import { experimentOf } from '../model/experiment.js'
 import type { Environment, Flag } from '../model/flag.js'
 import { guardedRolloutOf, type GuardedRollout } from '../model/guard.js'
+import { layerOf } from '../model/layer.js'
 import { drawOf, environmentOf, offVariantOf } from '../model/meaning.js'
 import type { Serve } from '../model/serve.js'
 import { keyReader, type Place } from './draw.js'
@@ -37,13 +38,16 @@ export function placeOfRule (plan: Plan, index: number): Place {
 
 /** Where the serve for all others stands; its answer is STATIC where nothing before it could have answered. */
 export function placeOfServe (plan: Plan): Place {
-  const { key, flag, environment, settings: { prerequisites = [], targets = [], rules = [], serve }, off, answersBy } = plan
+  const { key, flag, environment, settings, off, answersBy } = plan
+  const { prerequisites = [], targets = [], rules = [], serve } = settings
   const isNamed = targets.some((target) => [target.users, target.groups, target.regions].some((names = []) => names.length > 0))
   const reason = prerequisites.length === 0 && !isNamed && rules.length === 0 ? 'STATIC' : 'DEFAULT'
   const named = answersBy()
   const experiment = experimentOf(key, flag, environment)
   const answer = experiment === undefined ? named : onTrial(named, experiment, drawOf(flag, serve).split !== undefined, keyReader(experiment.by))
-  return { answer, named, guarded: guardedBy(plan, serve), seed: key, otherwise: off, constant: { reason, cause: 'default' }, unkeyed: 'DEFAULT' }
+  const name = layerOf(flag, settings)
+  const layer = name === undefined ? undefined : { name, flag: key, environment }
+  return { answer, named, guarded: guardedBy(plan, serve), seed: key, otherwise: off, constant: { reason, cause: 'default' }, unkeyed: 'DEFAULT', layer }
 }
 
 function guardedBy ({ key, flag, environment }: Plan, serve: Serve | undefined, rule?: string): GuardedRollout | undefined {

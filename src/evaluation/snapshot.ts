@@ -1,6 +1,8 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { EvaluationContext } from '../model/context.js'
 import type { Flag } from '../model/flag.js'
 import { environmentOf } from '../model/meaning.js'
+import type { Member } from '../model/layer.js'
 import type { Segment } from '../model/segment.js'
 import type { Beginning } from './boundaries.js'
 import { compileFlag } from './compile.js'
@@ -9,6 +11,7 @@ import type { Outcome } from './details.js'
 import { give, type Served } from './draw.js'
 import { begin, isWithin, TooMuch } from './effort.js'
 import { mostEnvironments } from './environments.js'
+import { Layers } from './layers.js'
 import { failureOf, retold } from './outcomes.js'
 import { outlineOf, type Outline } from './outline.js'
 import { PersistentMap } from './persistent-map.js'
@@ -126,6 +129,8 @@ export class Snapshot implements Segments {
   #prerequisiteDepths: Map<string, Map<string, number>> | undefined
   #scheduled: PersistentMap<readonly Beginning[]> | undefined
   #beginnings: readonly Beginning[] | undefined
+  #memberships: PersistentMap<readonly Member[]> | undefined
+  #layers: Layers | undefined
 
   constructor (flags: PersistentMap<FlagEntry>, segments: PersistentMap<SegmentEntry>) {
     this.#flags = flags
@@ -184,29 +189,43 @@ export class Snapshot implements Segments {
 
   /** Every stage that begins by the clock, sorted by time: the same list as long as no change touches one. */
   get beginnings (): readonly Beginning[] {
-    this.#scheduled ??= new PersistentMap(scheduledAmong(this.#flags.values()))
+    this.#scheduled ??= noted(this.#flags.values(), beginningsIn)
     return (this.#beginnings ??= [...this.#scheduled.values()].flat().sort((a, b) => a.at - b.at))
+  }
+
+  /** Which experiments share units: the same as long as no change touches that. */
+  get layers (): Layers {
+    return (this.#layers ??= new Layers([...(this.#memberships ??= noted(this.#flags.values(), membershipsIn)).values()].flat()))
   }
 
   with (flags: ReadonlyMap<string, FlagEntry | undefined>, segments: ReadonlyMap<string, SegmentEntry | undefined>): Snapshot {
     const next = new Snapshot(this.#flags.with(flags), this.#segments.with(segments))
-    if (this.#scheduled === undefined) return next
-    // Few flags have such stages: what is known of them is carried on, at the cost of the change.
-    const updates = new Map<string, readonly Beginning[] | undefined>()
-    for (const [key, entry] of flags) {
-      if (entry !== undefined && entry.outline.beginnings.length > 0) updates.set(key, entry.outline.beginnings)
-      else if (this.#scheduled.get(key) !== undefined) updates.set(key, undefined)
-    }
-    next.#scheduled = this.#scheduled.with(updates)
-    if (updates.size === 0) next.#beginnings = this.#beginnings
+    next.#scheduled = this.#scheduled && notedAfter(flags, this.#scheduled, beginningsIn)
+    if (next.#scheduled === this.#scheduled) next.#beginnings = this.#beginnings
+    next.#memberships = this.#memberships && notedAfter(flags, this.#memberships, membershipsIn)
+    if (next.#memberships === this.#memberships) next.#layers = this.#layers
     return next
   }
 }
 
-function scheduledAmong (flags: Iterable<FlagEntry>): Map<string, readonly Beginning[]> {
-  const scheduled = new Map<string, readonly Beginning[]>()
-  for (const { key, outline: { beginnings } } of flags) if (beginnings.length > 0) scheduled.set(key, beginnings)
-  return scheduled
+const beginningsIn = ({ beginnings }: Outline) => beginnings
+const membershipsIn = ({ memberships }: Outline) => memberships
+
+/** What few outlines tell of their flags, by flag. */
+function noted<T> (flags: Iterable<FlagEntry>, partOf: (outline: Outline) => readonly T[]): PersistentMap<readonly T[]> {
+  const told = new Map<string, readonly T[]>()
+  for (const { key, outline } of flags) if (partOf(outline).length > 0) told.set(key, partOf(outline))
+  return new PersistentMap(told)
+}
+
+/** The same after a change, at the cost of the change; the very same where it tells nothing new. */
+function notedAfter<T> (flags: ReadonlyMap<string, FlagEntry | undefined>, before: PersistentMap<readonly T[]>, partOf: (outline: Outline) => readonly T[]): PersistentMap<readonly T[]> {
+  const updates = new Map<string, readonly T[] | undefined>()
+  for (const [key, entry] of flags) {
+    const told = entry !== undefined && partOf(entry.outline).length > 0 ? partOf(entry.outline) : undefined
+    if (!isDeepStrictEqual(told, before.get(key))) updates.set(key, told)
+  }
+  return before.with(updates)
 }
 
 interface Step { key: string, ways: readonly string[], gone: number, depth: number }

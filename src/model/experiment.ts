@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Flag } from './flag.js'
+import type { Environment, Flag } from './flag.js'
 import { drawOf, environmentOf, offVariantOf } from './meaning.js'
 
 /** An experiment has at most so many variants. */
@@ -7,7 +7,7 @@ export const mostVariants = 100
 
 /** What is drawn by chance in an environment of a flag, and counted. */
 export interface Experiment {
-  /** Another one whenever counts must begin anew: with another set of variants, another iteration, or others who are drawn (`by`, `seed`). */
+  /** Another one whenever counts must begin anew: with another set of variants, another iteration, or others who are drawn (`by`, `seed`, the layer). */
   readonly id: string
   readonly flag: string
   readonly environment: string
@@ -28,15 +28,13 @@ export interface Experiment {
 export function experimentOf (key: string, flag: Flag, environment: string): Experiment | undefined {
   const settings = environmentOf(flag, environment)
   if (settings?.experiment === undefined) return undefined
-  const draw = drawOf(flag, settings.serve)
-  const { by, seed, otherwise = offVariantOf(flag) } = draw
-  const { control, iteration } = settings.experiment
-  const weights = draw.split === undefined ? partsOf(draw.variant, otherwise, draw.percentage, draw.stages !== undefined) : draw.split
+  const weights = comparedBy(flag, settings)
   if (weights === undefined) return undefined
+  const { by, seed, otherwise = offVariantOf(flag) } = drawOf(flag, settings.serve)
+  const { control, iteration, layer } = settings.experiment
   const variants = Object.keys(weights).sort()
-  if (variants.length > mostVariants) return undefined
   const sum = Object.values(weights).reduce((sum, weight) => sum + weight, 0)
-  const identity = JSON.stringify([key, environment, iteration ?? 1, by ?? '', seed ?? '', variants])
+  const identity = JSON.stringify([key, environment, iteration ?? 1, by ?? '', seed ?? '', variants, ...layer === undefined ? [] : [layer]])
   return Object.freeze({
     id: createHash('sha256').update(identity).digest('hex').slice(0, 16),
     flag: key,
@@ -46,6 +44,13 @@ export function experimentOf (key: string, flag: Flag, environment: string): Exp
     shares: sum > 0 ? Object.fromEntries(variants.map((name) => [name, weights[name]! / sum])) : null,
     by
   })
+}
+
+/** The variants that an experiment beside this serve compares, with their weights; undefined where nothing is drawn. */
+export function comparedBy (flag: Flag, { serve }: Environment): Record<string, number> | undefined {
+  const { variant, split, percentage, stages, otherwise = offVariantOf(flag) } = drawOf(flag, serve)
+  const weights = split ?? partsOf(variant, otherwise, percentage, stages !== undefined)
+  return weights === undefined || Object.keys(weights).length > mostVariants ? undefined : weights
 }
 
 /** Of those who are in and those who are not; undefined where both are served the same, or nothing is drawn. */

@@ -2,6 +2,7 @@ import type { ErrorDetail } from '../errors.js'
 import { mostVariants } from './experiment.js'
 import { decidingFields, type Environment, type Flag } from './flag.js'
 import { jsonTypeOf, pointer } from './json.js'
+import { checkLayer } from './layer-check.js'
 import { isBoolean, offVariantOf, variantsOf } from './meaning.js'
 import { drawn, prerequisiteCycle, settingsOf } from './references.js'
 import { checkServe } from './serve-check.js'
@@ -44,6 +45,7 @@ export function * checkFlagMeaning (key: string, flag: Flag, around: Surrounding
     if (settings.experiment !== undefined && sound(`${path}/serve`) && typeof serve === 'object' && Object.keys(serve.split ?? {}).length > mostVariants) {
       yield { path: `${path}/experiment`, message: `compares at most ${mostVariants} variants, and the split beside it has more; leave the experiment out` }
     }
+    if (sound(`${path}/experiment`)) yield * checkLayer(subject, settings, path, environment)
   }
 }
 

@@ -3,7 +3,7 @@ import { When } from './condition.js'
 import { DateTime } from './date-time.js'
 import type { JsonValue } from './json.js'
 import { Kept, Key, MetadataName } from './key.js'
-import { Serve } from './serve.js'
+import { Percentage, Serve } from './serve.js'
 
 const Names = (what: string, example: string) => Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 1000, description: 'a text of 1 to 1000 characters' }), { description: `a list of ${what}, such as ${example}` }))
 
@@ -31,8 +31,11 @@ export type Prerequisite = Static<typeof Prerequisite>
 
 const Experiment = Type.Object({
   control: Type.Optional(Key),
-  iteration: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000, description: 'a whole number, 1 or more; another one begins the counts anew' }))
-}, { additionalProperties: false, description: 'an experiment such as { "control": "control" }' })
+  iteration: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000, description: 'a whole number, 1 or more; another one begins the counts anew' })),
+  layer: Type.Optional(Key),
+  range: Type.Optional(Type.Array(Percentage, { minItems: 2, maxItems: 2, description: 'which part of the layer, from and to in percent, such as [0, 50]; left out, an even share of what no range holds' })),
+  holdout: Type.Optional(Type.Number({ minimum: 0, maximum: 100, description: 'a number from 0 to 100: how many percent of the layer stay out of all of its experiments, such as 10' }))
+}, { additionalProperties: false, description: 'an experiment such as { "control": "control" } or { "layer": "checkout" }' })
 
 /** The fields that decide; in each environment, or at the top of a flag without environments. */
 const deciding = {

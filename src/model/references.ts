@@ -1,12 +1,15 @@
 import type { When } from './condition.js'
 import type { Environment, Flag } from './flag.js'
 import { pointer } from './json.js'
+import type { Member } from './layer.js'
 import type { Segment } from './segment.js'
 
 /** The other documents that a document may name. */
 export interface Others {
   flag (key: string): Flag | undefined
   segment (key: string): Segment | undefined
+  /** The members of a layer, the document's own memberships so far among them. */
+  layer (name: string): Iterable<Member>
 }
 
 /** Every segment that a `when` names, with its place in it. Parts that this version does not understand name none. */

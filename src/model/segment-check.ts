@@ -7,7 +7,7 @@ import { checkWhen, type Surroundings } from './when-check.js'
 export function * checkSegmentMeaning (key: string, segment: Segment, around: Surroundings): Generator<ErrorDetail> {
   const { others } = around
   // The segment under check stands in for its stored self, so that one that names itself is a cycle and not a missing one.
-  const all = { ...around, others: { flag: others.flag, segment: (name: string) => name === key ? segment : others.segment(name) } }
+  const all = { ...around, others: { ...others, segment: (name: string) => name === key ? segment : others.segment(name) } }
   yield * checkWhen(segment.when, '/when', all)
   for (const { segment: named, path } of segmentsIn(segment.when, '/when')) {
     const cycle = segmentCycle(key, named, others)

@@ -36,9 +36,13 @@ type Named = Pick<StoredDocument, 'kind' | 'key'>
 
 /** What is known before a store first answers. Throws INVALID_OPTION with every field that is at fault. */
 export function bootstrapped ({ flags = {}, segments = {} }: Partial<Bootstrap> = {}): Known {
-  const others = { flag: (key: string) => own(flags, key), segment: (key: string) => own(segments, key) }
   const provenance = { version: 0, time: 0, by: null }
   const entries = { flag: new Map<string, FlagEntry>(), segment: new Map<string, SegmentEntry>() }
+  const others = {
+    flag: (key: string) => own(flags, key),
+    segment: (key: string) => own(segments, key),
+    layer: (name: string) => [...entries.flag.values()].flatMap(({ outline }) => outline.memberships).filter(({ layer }) => layer === name)
+  }
   const faults: string[] = []
   for (const [key, document] of Object.entries(flags)) {
     const checked = checkFlag(key, document, others)

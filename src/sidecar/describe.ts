@@ -1,5 +1,6 @@
 import { stageAt } from '../model/stages.js'
 import type { Environment, Flag } from '../model/flag.js'
+import { layerOf } from '../model/layer.js'
 import { drawOf, isBoolean, isSwitchedOn, offVariantOf } from '../model/meaning.js'
 
 /** What a flag serves, in a few words: `25 %, 1 target`, or `production off · staging on`. `now` is epoch milliseconds. */
@@ -11,9 +12,12 @@ export function describe (flag: Flag, now = Date.now()): string {
 }
 
 /** What is served where it is enabled. */
-function describeSettings (flag: Flag, { serve, targets = [], rules = [], prerequisites = [] }: Environment, now: number): string {
+function describeSettings (flag: Flag, settings: Environment, now: number): string {
+  const { serve, targets = [], rules = [], prerequisites = [] } = settings
+  const layer = layerOf(flag, settings)
   return [
     described(flag, serve, now),
+    layer === undefined ? '' : `in layer ${layer}`,
     counted(targets.length, 'target'),
     counted(rules.length, 'rule'),
     prerequisites.length === 0 ? '' : `needs ${prerequisites.map(({ flag }) => flag).join(' and ')}`

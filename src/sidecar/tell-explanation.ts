@@ -41,12 +41,15 @@ function told (step: Step): string[] {
   }
 }
 
-function toldDraw ({ by, hashed, seed, stages, rollout, split, variant, why }: Draw): string[] {
+function toldDraw ({ by, hashed, seed, stages, layer, rollout, split, variant, why }: Draw): string[] {
   const lines: string[] = []
   if (stages !== undefined) {
     const { stage, of, percentage, groups, next, pausedAt } = stages
     const more = [groups.length === 0 ? '' : `groups ${groups.join(', ')}`, next === undefined ? '' : `the next one at ${next}`, pausedAt === undefined ? '' : `paused since ${pausedAt}`]
     lines.push([`stage ${stage + 1} of ${of}, ${percentage} %`, ...more.filter((part) => part !== '')].join(', '))
+  }
+  if (layer !== undefined) {
+    lines.push(`layer ${layer.name}: ${layer.place === null ? 'no place' : `place ${layer.place.toFixed(3)} of 100`}, ${layer.in === true ? 'in' : layer.in === false ? 'out' : 'unknown'}`)
   }
   if (rollout !== undefined) {
     const { bucket, threshold, group } = rollout

@@ -1,7 +1,8 @@
 import { errors } from '../errors.js'
-import { checkFlag, checkSegment } from '../model/check.js'
+import { checkFlag, checkSegment, loadFlag } from '../model/check.js'
 import type { Flag } from '../model/flag.js'
 import { pointer } from '../model/json.js'
+import { membershipsOf, type Member } from '../model/layer.js'
 import type { Segment } from '../model/segment.js'
 import type { FlagsText } from './file-text.js'
 import type { Change, Kind } from './store.js'
@@ -18,9 +19,11 @@ export function assertValid (path: string, text: FlagsText, changes: readonly Ch
     if (!parsed.has(name)) parsed.set(name, written === undefined ? undefined : JSON.parse(written))
     return parsed.get(name)
   }
+  let memberships: Member[] | undefined
   const others = {
     flag: (key: string) => other('flag', key) as Flag | undefined,
-    segment: (key: string) => other('segment', key) as Segment | undefined
+    segment: (key: string) => other('segment', key) as Segment | undefined,
+    layer: (name: string) => (memberships ??= membershipsAmong(text)).filter(({ layer }) => layer === name)
   }
   const faults: string[] = []
   for (const { kind, key, document } of changes) {
@@ -31,4 +34,12 @@ export function assertValid (path: string, text: FlagsText, changes: readonly Ch
     if (faults.length > told) break
   }
   if (faults.length > 0) throw new errors.STORE_DAMAGED(`${path} does not hold what is valid: ${faults.slice(0, told).join('; ')}${faults.length > told ? '; and more' : ''}; nothing of it was taken over`)
+}
+
+/** Of what can be read; most flags have no layer, and are not parsed. */
+function membershipsAmong (text: FlagsText): Member[] {
+  return [...text.documents()].flatMap(({ kind, key, text }) => {
+    const read = kind === 'flag' && text.includes('"layer"') ? loadFlag(text) : undefined
+    return read !== undefined && 'value' in read ? membershipsOf(key, read.value) : []
+  })
 }

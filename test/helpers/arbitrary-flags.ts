@@ -14,7 +14,8 @@ export const neighbours = {
 
 export const amongNeighbours: Others = {
   flag: (key) => Object.hasOwn(neighbours.flags, key) ? neighbours.flags[key] : undefined,
-  segment: (key) => Object.hasOwn(neighbours.segments, key) ? neighbours.segments[key] : undefined
+  segment: (key) => Object.hasOwn(neighbours.segments, key) ? neighbours.segments[key] : undefined,
+  layer: () => []
 }
 
 const name = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._:-]{0,8}$/).filter((name) => !(name in Object.prototype))
@@ -84,7 +85,7 @@ function arbitrarySettings (variants: string[], boolean: boolean): Arbitrary<Env
     targets: fc.array(fc.record({ variant, users, groups: users, regions: users }, { requiredKeys: optional(['variant']) as ['variant'] }), { maxLength: 2 }),
     rules: fc.uniqueArray(fc.record({ name: fc.constantFrom('first', 'second'), when: arbitraryWhen, serve }, { requiredKeys: optional(['when', 'serve']) as ['when', 'serve'] }), { maxLength: 3, selector: ({ name }) => name ?? {} }),
     serve,
-    experiment: fc.record({ control: variant }, { requiredKeys: [] })
+    experiment: fc.oneof(fc.record({ control: variant }, { requiredKeys: [] }), fc.record({ layer: name, range: fc.constantFrom<number[][]>([0, 50], [0.5, 90]), holdout: fc.constantFrom(0, 10) }, { requiredKeys: ['layer'] }))
   }, { requiredKeys: ['serve'] })
 }
 

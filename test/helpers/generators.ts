@@ -81,13 +81,15 @@ function serves (names: string[]): fc.Arbitrary<Serve> {
   ))
 }
 
+const experiments: fc.Arbitrary<Environment['experiment']> = fc.oneof(fc.constant({}), fc.record({ layer: fc.constantFrom('l1', 'l2'), range: fc.constantFrom<number[][]>([0, 50], [30, 100], [80, 20]), holdout: fc.constantFrom(0, 40) }, { requiredKeys: ['layer'] }))
+
 function environments (names: string[]): fc.Arbitrary<Environment> {
   const variant = fc.constantFrom(...names)
   const targets: fc.Arbitrary<Target[]> = fc.array(fc.record({ variant, users: fc.array(users, { maxLength: 3 }), groups: fc.array(groups, { maxLength: 2 }), regions: fc.array(regions, { maxLength: 1 }) }, { requiredKeys: ['variant'] }), { maxLength: 3 })
   const rules: fc.Arbitrary<Rule[]> = fc.array(fc.record({ name: fc.constantFrom('paying', 'öther'), when: whens, serve: serves(names) }, { requiredKeys: ['when', 'serve'] }), { maxLength: 3 })
   const prerequisites: fc.Arbitrary<Prerequisite[]> = fc.array(fc.record({ flag: fc.constantFrom(...flagKeys, 'missing'), variant: fc.constantFrom('on', 'a', 'b') }, { requiredKeys: ['flag'] }), { maxLength: 2 })
   const rarely = <T>(arbitrary: fc.Arbitrary<T[]>) => fc.oneof({ weight: 2, arbitrary: fc.constant<T[]>([]) }, arbitrary)
-  return fc.record({ enabled: fc.constantFrom(true, true, true, false, undefined), prerequisites: rarely(prerequisites), targets: rarely(targets), rules: fc.oneof(rules, fc.constant<Rule[]>([])), serve: serves(names) }, { requiredKeys: ['enabled', 'serve'] })
+  return fc.record({ enabled: fc.constantFrom(true, true, true, false, undefined), prerequisites: rarely(prerequisites), targets: rarely(targets), rules: fc.oneof(rules, fc.constant<Rule[]>([])), serve: serves(names), experiment: experiments }, { requiredKeys: ['enabled', 'serve'] })
 }
 
 const kinds = fc.constantFrom<Array<{ variants?: Flag['variants'], offVariant?: string, names: string[] }>>(

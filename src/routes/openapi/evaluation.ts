@@ -4,7 +4,7 @@ import { asking, Asking, Context, whoAsks } from './asking.js'
 import type { Operations } from './operation.js'
 
 const Reason = Type.Enum(['STATIC', 'DEFAULT', 'TARGETING_MATCH', 'SPLIT', 'DISABLED', 'ERROR'], { description: 'Why, in OpenFeature\'s words.' })
-const Cause = Type.Enum(['flag-disabled', 'environment-missing', 'environment-disabled', 'prerequisite-failed', 'target-user', 'target-group', 'target-region', 'rule', 'default', 'rollout-hit', 'rollout-miss', 'split', 'no-bucketing-key'], { description: 'Which line of the order of decision answered. Not told to browser tokens.' })
+const Cause = Type.Enum(['flag-disabled', 'environment-missing', 'environment-disabled', 'prerequisite-failed', 'target-user', 'target-group', 'target-region', 'rule', 'default', 'layer-miss', 'rollout-hit', 'rollout-miss', 'split', 'no-bucketing-key'], { description: 'Which line of the order of decision answered. Not told to browser tokens.' })
 
 const Evaluation = Type.Object({
   key: Key,
