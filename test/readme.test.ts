@@ -60,8 +60,10 @@ t.test('the server of a fresh checkout answers the first curl', async (t) => {
 
 t.test('changing flags over HTTP answers as it is shown, the refusals included', async (t) => {
   const token = 'a-token-for-this-test'
-  const { addresses } = await startProgram(t, ['dist/sidecar/cli.js', 'serve', '--port', '0', '--memory'], { env: { FLAGS_ADMIN_TOKENS: `alice=${token}` } })
-  t.ok(await playTranscript(find('with admin').replaceAll('$TOKEN', token), () => addresses[0]!) > 0)
+  for (const transcript of ['with admin', 'with layers']) {
+    const { addresses } = await startProgram(t, ['dist/sidecar/cli.js', 'serve', '--port', '0', '--memory'], { env: { FLAGS_ADMIN_TOKENS: `alice=${token}` } })
+    t.ok(await playTranscript(find(transcript).replaceAll('$TOKEN', token), () => addresses[0]!) > 0)
+  }
 })
 
 t.test('the command line prints what is shown', async (t) => {

@@ -71,7 +71,7 @@ const day = { pattern: '^\\d{4}-\\d{2}-\\d{2}$', type: 'string' }
 
 const look: Operation = {
   summary: 'What an experiment has counted, and what that says',
-  description: 'Each unit once, whatever the days: a range picks the units first exposed in it, whose conversions count whenever they came. A changed set of variants or `iteration` begins anew.',
+  description: 'Each unit once, whatever the days: a range picks the units first exposed in it, whose conversions count whenever they came. A changed set of variants, `iteration` or `layer` begins anew.',
   query: { from: { description: 'The first UTC day; left out, the first there is.', schema: day, example: '2026-11-20' }, to: { description: 'The last UTC day, included.', schema: day, example: '2026-11-30' }, effect: { description: 'The lift that one wants to be able to find, for `unitsNeeded`; 0.1, which is 10 %, unless given.', schema: { type: 'number' }, example: '0.05' } },
   answers: {
     200: {
