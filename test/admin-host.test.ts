@@ -40,6 +40,10 @@ t.test('a hostile host changes no document and no answer', async (t) => {
   t.match(await ask('POST', '/flags/a/targets', { body: { add: { users: 'u1' } } }), { status: 400, body: { details: [{ path: '/add/users' }] } })
   t.match(await ask('GET', '/flags/none'), { status: 404, body: { code: 'FST_FLAGS_FLAG_NOT_FOUND' } })
   t.match(await ask('GET', '/none'), { status: 404, body: { code: 'FST_FLAGS_ROUTE_NOT_FOUND' } })
+  for (const [path, allow] of [['/flags', 'GET, HEAD'], ['/flags/new', 'DELETE, GET, HEAD, PATCH, PUT']] as const) {
+    t.match(await ask('POST', path), { status: 405, headers: { allow }, body: { code: 'FST_FLAGS_METHOD_NOT_ALLOWED' } })
+    t.match(await ask('OPTIONS', path), { status: 204, headers: { allow }, text: '' })
+  }
   t.same(Object.keys((await ask('GET', '/export')).body.flags), ['a', 'b'])
 })
 

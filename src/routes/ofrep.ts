@@ -17,7 +17,7 @@ import { EventStreams } from './ofrep-streams.js'
 import { ofrepOperations } from './openapi/ofrep.js'
 import { splitUrl } from './public-url.js'
 import { queryOf } from './query.js'
-import { openScope, pathOf } from './scope.js'
+import { openScope } from './scope.js'
 
 export interface OfrepOptions extends AccessOptions {
   /** Where the routes stand, such as `/feature`; left out, at the root: `/ofrep/v1/…`. */
@@ -46,9 +46,9 @@ export const ofrepRoutes: FastifyPluginAsync<OfrepOptions> = async (app, { prefi
   const tokens = openStreamTokens(bearers)
   const attempts = attemptsOf(app)
   const { origin, path } = publicUrl === undefined ? { path: '' } : splitUrl(publicUrl)
-  const scope = openScope(app, { prefix, bodyLimit, present: presentError, parse: parseFast, visible: openapi, operations: ofrepOperations })
+  const scope = openScope(app, { prefix, owned: '/ofrep', bodyLimit, present: presentError, parse: parseFast, visible: openapi, operations: ofrepOperations })
   const note = noteEvaluations(app)
-  allowOrigins(app, cors, Object.values(paths))
+  allowOrigins(app, cors, maxStreams === 0 ? [paths.one, paths.all] : Object.values(paths))
   const streams = new EventStreams({
     most: maxStreams,
     now: () => Math.floor(app.flags.for().now / 1000),
@@ -113,14 +113,15 @@ export const ofrepRoutes: FastifyPluginAsync<OfrepOptions> = async (app, { prefi
     }))
   }
 
-  scope.get(paths.events, { exposeHeadRoute: false }, (request, reply) => {
-    if (maxStreams === 0) throw new errors.ROUTE_NOT_FOUND(`GET ${base}/events`)
-    const query = queryOf(request)
-    const token = query.get('token')
-    const asker = token === null || bearers.length === 0 ? admit(request, reply) : holderOf(token, request, reply)
-    const seen = String(request.headers['last-event-id'] ?? '') || query.get('since')
-    streams.open(request, reply, asker?.environment ?? app.flags.environment, seen || undefined)
-  })
+  if (maxStreams > 0) {
+    scope.get(paths.events, { exposeHeadRoute: false }, (request, reply) => {
+      const query = queryOf(request)
+      const token = query.get('token')
+      const asker = token === null || bearers.length === 0 ? admit(request, reply) : holderOf(token, request, reply)
+      const seen = String(request.headers['last-event-id'] ?? '') || query.get('since')
+      streams.open(request, reply, asker?.environment ?? app.flags.environment, seen || undefined)
+    })
+  }
 
   function holderOf (token: string, request: FastifyRequest, reply: FastifyReply): Asker {
     const known = tokens.verify(token)
@@ -132,22 +133,6 @@ export const ofrepRoutes: FastifyPluginAsync<OfrepOptions> = async (app, { prefi
     throw new errors.UNAUTHORIZED(`The token in the URL is ${known === undefined ? 'unknown' : 'too old'}; ask for all flags again, and use the URL in eventStreams`)
   }
 
-  /** The method that a route of ours takes, by its path below `/ofrep/`. */
-  function methodAt (path: string): 'GET' | 'POST' | undefined {
-    if (/^v1\/evaluate\/flags(?:\/[^/]+)?$/.test(path)) return 'POST'
-    return path === 'v1/events' && maxStreams > 0 ? 'GET' : undefined
-  }
-
-  const refuse = async (request: FastifyRequest, reply: FastifyReply) => {
-    const { method, params } = request
-    const own = methodAt((params as { '*': string })['*'])
-    if (own === undefined) throw new errors.ROUTE_NOT_FOUND(`${method} ${pathOf(request.url)}`)
-    const methods = cors === undefined ? own : `${own}, OPTIONS`
-    reply.header('allow', methods)
-    if (method === 'OPTIONS') return reply.code(204).send()
-    throw new errors.METHOD_NOT_ALLOWED(method, methods)
-  }
-  app.all('/ofrep/*', { exposeHeadRoute: false, onRequest: refuse }, refuse) // before the body is read
   app.post(`${paths.all}/*`, (request) => { // a key too long for the router, or with a slash in it
     throw new errors.FLAG_NOT_FOUND(JSON.stringify((request.params as { '*': string })['*'].slice(0, 100)))
   })

@@ -1,12 +1,13 @@
 import { isUtf8 } from 'node:buffer'
 import { STATUS_CODES } from 'node:http'
-import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema, FastifyTypeProvider, RawServerBase, RouteHandlerMethod } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema, FastifyTypeProvider, RawServerBase, RouteHandlerMethod, RouteOptions } from 'fastify'
 import Type, { type Static, type TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { errors, isFlagsError, type ErrorDetail, type FlagsError } from '../errors.js'
 import { faultsOf } from '../model/faults.js'
 import { parseJson } from '../model/json.js'
 import { readBytes } from './body.js'
+import { pathOf, refusalOf } from './no-route.js'
 import { describeRoute, type Operations } from './openapi/operation.js'
 
 /** A document of 1 MB and what a request wraps around it, in bytes. */
@@ -21,6 +22,8 @@ export interface SchemaTypes extends FastifyTypeProvider {
 export interface ScopeOptions {
   /** The prefix this very plugin was registered with. With one, the scope answers its own 404. */
   prefix?: string
+  /** A path below which no other routes stand: what has none there is refused here, unread. */
+  owned?: string
   /** Paths below which keys stand, such as `/flags`: what is too long for the host's router gets our answer there, not its 414. */
   keyed?: string[]
   /** Bytes of a request's body, unless its route says otherwise. */
@@ -40,7 +43,7 @@ export interface ScopeOptions {
  * not its Ajv options, compilers, parsers, serializers, error handler or 404. Its hooks run as everywhere, so that its
  * authentication, rate limits and CORS hold here too. Handlers return any JSON value; routes hold TypeBox schemas.
  */
-export function openScope (app: FastifyInstance, { prefix, keyed = [], bodyLimit = documentBodyLimit, visible = false, operations, present = problem, parse = parseStrictly }: ScopeOptions = {}) {
+export function openScope (app: FastifyInstance, { prefix, owned, keyed = [], bodyLimit = documentBodyLimit, visible = false, operations, present = problem, parse = parseStrictly }: ScopeOptions = {}) {
   app.setValidatorCompiler(({ schema, httpPart = 'request' }) => validatorOf(schema as TSchema, httpPart))
   app.setSerializerCompiler(() => (value) => JSON.stringify(value))
 
@@ -61,8 +64,13 @@ export function openScope (app: FastifyInstance, { prefix, keyed = [], bodyLimit
     const { statusCode, body } = present(explain(thrown, request), request, reply)
     return reply.code(statusCode).type(jsonType).send(JSON.stringify(body))
   })
-  const notFound = (request: FastifyRequest) => { throw new errors.ROUTE_NOT_FOUND(`${request.method} ${pathOf(request.url)}`) }
-  if (prefix !== undefined && prefix !== '' && claim(app, app.prefix)) app.setNotFoundHandler(notFound)
+  const routes: RouteOptions[] = []
+  const refuse = async (request: FastifyRequest, reply: FastifyReply) => {
+    const refusal = refusalOf(routes, request, reply)
+    if (refusal !== undefined) throw refusal
+    return reply.code(204).send()
+  }
+  if (prefix !== undefined && prefix !== '' && claim(app, app.prefix)) app.setNotFoundHandler(refuse)
 
   // For what has no route. Routes get the serializer in a way that costs less: Fastify checks each logger that another factory makes.
   const makeLogger = app.childLoggerFactory
@@ -71,6 +79,7 @@ export function openScope (app: FastifyInstance, { prefix, keyed = [], bodyLimit
   })
 
   app.addHook('onRoute', (route) => {
+    routes.push(route)
     const description = operations && describeRoute(app, route, operations)
     const shown = visible && (operations === undefined || description !== undefined)
     const schema: HidingSchema = { hide: !shown, ...shown && description, ...route.schema }
@@ -80,6 +89,8 @@ export function openScope (app: FastifyInstance, { prefix, keyed = [], bodyLimit
     route.logSerializers = Object.assign(Object.create(route.logSerializers ?? null), { req: describe })
     route.handler = answerInJson(route.handler)
   })
+
+  if (owned !== undefined) app.all(`${owned}/*`, { exposeHeadRoute: false, onRequest: refuse }, refuse)
 
   for (const path of keyed) {
     const url = `${path}/*`
@@ -179,11 +190,6 @@ function shortened (text: string): string {
 /** The request as it is logged: like Fastify's own, without the query, which may name users. */
 function describe (request: FastifyRequest): object {
   return { method: request.method, url: pathOf(request.url), host: request.host, remoteAddress: request.ip, remotePort: request.socket?.remotePort }
-}
-
-export function pathOf (url: string): string {
-  const query = url.indexOf('?')
-  return query === -1 ? url : url.slice(0, query)
 }
 
 function lengthOf (part: string): number {

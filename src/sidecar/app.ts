@@ -7,11 +7,11 @@ import { evaluationRoutes } from '../routes/evaluation.js'
 import { healthRoutes } from '../routes/health.js'
 import { addMetrics, timeRequests } from '../routes/metrics.js'
 import { ofrepRoutes } from '../routes/ofrep.js'
-import { pathOf } from '../routes/scope.js'
+import { pathOf, refusalOf } from '../routes/no-route.js'
 import { addDocs, listRoutes } from './docs.js'
 import { logOutput } from './output.js'
 import { makeRequestLog } from './request-log.js'
-import { alwaysText, guardAnswers, logTrouble, methodsAt, requestId, setHeaders } from './requests.js'
+import { alwaysText, guardAnswers, logTrouble, requestId, setHeaders } from './requests.js'
 import { isEmpty, type Settings } from './settings.js'
 
 /** The sidecar as a Fastify app, ready to listen. */
@@ -36,13 +36,11 @@ export async function buildSidecar ({ store, environment, namespace, trust, snap
   })
   const routes = listRoutes(app)
   const changeable = !isEmpty(tokens.admin) || !isEmpty(tokens.read)
-  guardAnswers(app, ({ method, url }, reply) => {
-    const path = pathOf(url)
-    const methods = methodsAt(routes, path)
-    if (methods.length > 0) reply.header('allow', methods.join(', '))
-    if (methods.length > 0 && method === 'OPTIONS') return reply.code(204).send()
-    const hint = !changeable && /^\/admin(?:\/|$)/.test(path) ? ': the admin routes are off; set FLAGS_ADMIN_TOKENS=name=secret and start again' : ''
-    refuse(reply, (methods.length === 0 ? new errors.ROUTE_NOT_FOUND(`${method} ${path}${hint}`) : new errors.METHOD_NOT_ALLOWED(method, methods.join(', '))) as FlagsError)
+  guardAnswers(app, (request, reply) => {
+    const hint = !changeable && /^\/admin(?:\/|$)/.test(pathOf(request.url)) ? ': the admin routes are off; set FLAGS_ADMIN_TOKENS=name=secret and start again' : ''
+    const refusal = refusalOf(routes, request, reply, hint)
+    if (refusal === undefined) return reply.code(204).send()
+    refuse(reply, refusal)
   })
   const times = timeRequests(app)
   logTrouble(app)

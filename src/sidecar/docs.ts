@@ -3,7 +3,8 @@ import Fastify, { type FastifyInstance, type RouteHandler, type RouteOptions } f
 import { errors, type FlagsError } from '../errors.js'
 import { openapiDocument } from '../routes/openapi/document.js'
 import { serverOperations } from '../routes/openapi/server.js'
-import { openScope, pathOf } from '../routes/scope.js'
+import { pathOf } from '../routes/no-route.js'
+import { openScope } from '../routes/scope.js'
 import { version } from './help.js'
 
 /** Swagger UI draws itself with inline styles; everything else comes from here. */
@@ -12,9 +13,7 @@ const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self' '
 /** Every route registered from here on. */
 export function listRoutes (app: FastifyInstance): RouteOptions[] {
   const routes: RouteOptions[] = []
-  app.addHook('onRoute', (route) => {
-    if (route.method !== 'HEAD') routes.push(route) // stands with its GET
-  })
+  app.addHook('onRoute', (route) => { routes.push(route) })
   return routes
 }
 

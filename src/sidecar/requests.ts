@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
-import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { isStream } from '../routes/ofrep-streams.js'
 
 const begun = randomBytes(4).toString('hex')
@@ -35,18 +35,6 @@ export function guardAnswers (app: FastifyInstance, refuseUnknown: (request: Fas
     else done()
   })
   app.setNotFoundHandler(refuseUnknown)
-}
-
-/** The methods of those routes whose pattern a path fits. */
-export function methodsAt (routes: readonly RouteOptions[], path: string): string[] {
-  const parts = path.split('/')
-  const fitting = routes.filter(({ url }) => {
-    const pattern = url.split('/')
-    return pattern.length === parts.length && pattern.every((part, i) => part === parts[i] || (part.startsWith(':') && parts[i] !== ''))
-  })
-  const methods = new Set(fitting.flatMap(({ method }) => method))
-  if (methods.has('GET')) methods.add('HEAD')
-  return [...methods].sort()
 }
 
 /** Milliseconds from which a request is slow. */

@@ -62,13 +62,14 @@ for (const [name, routerOptions] of [['as Fastify does', {}], ['as leniently as 
     const judge = async (method: string, path: string, headers: Record<string, string>, token: string | undefined) => {
       asked++
       const withBody = !['GET', 'HEAD', 'TRACE'].includes(method)
-      const { status } = await ask(method, path, { headers: { ...headers, ...token !== undefined && bearer(token) }, body: withBody ? body : undefined })
+      const { status, headers: { allow } } = await ask(method, path, { headers: { ...headers, ...token !== undefined && bearer(token) }, body: withBody ? body : undefined })
+      if (method === 'OPTIONS' && status === 204 && allow !== undefined) return // which methods there are is no secret
       if (token === undefined ? status < 400 : status < 400 && !['GET', 'HEAD'].includes(method) && !/\/explain\b/i.test(path)) accepted.push(`${method} ${path} ${status}`)
       if (app.flags.revision !== revision) written.push(`${method} ${path}`)
     }
     for (const path of paths) {
       const plain = await ask('GET', path)
-      t.ok([401, 404].includes(plain.status), `GET ${path} ${plain.status}`)
+      t.ok([401, 404, 405].includes(plain.status), `GET ${path} ${plain.status}`)
       for (const token of [undefined, viewer]) {
         await Promise.all(METHODS.filter((method) => method !== 'CONNECT').map((method) => judge(method, path, { 'content-type': 'application/json', 'if-match': '*' }, token)))
         const further = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'].flatMap((method) => [
