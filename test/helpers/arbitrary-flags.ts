@@ -2,8 +2,10 @@ import fc, { type Arbitrary } from 'fast-check'
 import type { Condition, When } from '../../src/model/condition.js'
 import type { Environment, Flag } from '../../src/model/flag.js'
 import type { JsonValue } from '../../src/model/json.js'
+import { isBoolean, offVariantOf } from '../../src/model/meaning.js'
 import type { Others } from '../../src/model/references.js'
 import type { Segment } from '../../src/model/segment.js'
+import { isCompared, type Guard } from '../../src/model/guard.js'
 import type { Draw, Serve } from '../../src/model/serve.js'
 
 /** What generated flags name besides their own. */
@@ -56,14 +58,22 @@ export const arbitraryWhen: Arbitrary<When> = fc.letrec<{ when: When }>((tie) =>
   )
 })).when
 
-function arbitraryServe (variants: string[], boolean: boolean): Arbitrary<Serve> {
+const arbitraryGuard: Arbitrary<Guard> = fc.record({
+  errors: fc.record({ atMost: fc.constantFrom(1, 1.5) }, { requiredKeys: [] }),
+  latency: fc.record({ overMs: fc.integer({ min: 1, max: 5000 }) }),
+  goal: fc.constant({ name: 'purchase' }),
+  minimum: fc.integer({ min: 1, max: 500 }),
+  action: fc.constantFrom('rollback', 'pause')
+}, { requiredKeys: ['errors'] })
+
+function arbitraryServe ({ flag, variants }: Named): Arbitrary<Serve> {
   const variant = fc.constantFrom(...variants)
   const what: Arbitrary<Draw> = fc.oneof(
     variant.map((variant) => ({ variant })),
     fc.tuple(...variants.map(() => fc.integer({ min: 0, max: 5 })))
       .filter((weights) => weights.some((weight) => weight > 0))
       .map((weights) => ({ split: Object.fromEntries(variants.map((variant, i) => [variant, weights[i]!])) })),
-    ...(boolean ? [fc.constant({})] : [])
+    ...(isBoolean(flag) ? [fc.constant({})] : [])
   )
   const howMany: Arbitrary<Draw> = fc.oneof(
     fc.constant({}),
@@ -71,14 +81,20 @@ function arbitraryServe (variants: string[], boolean: boolean): Arbitrary<Serve>
     fc.array(fc.record({ percentage, groups: fc.array(fc.constantFrom('beta', 'staff'), { maxLength: 2 }), hours: fc.integer({ min: 1, max: 48 }) }), { minLength: 1, maxLength: 4 })
       .map((stages) => ({ stages: stages.sort((a, b) => a.percentage - b.percentage) }))
   )
-  const more = fc.record({ otherwise: variant, by: fc.constantFrom('company', 'targetingKey'), seed: fc.constantFrom('s1', 's2') }, { requiredKeys: [] })
-  return fc.oneof(variant, fc.tuple(what, howMany, more).map((parts) => Object.assign({}, ...parts)))
+  const canBeGuarded = ({ stages, split, variant = 'on', otherwise = offVariantOf(flag) }: Draw) => stages?.some(isCompared) === true && (split !== undefined || variant !== otherwise)
+  const more = fc.record({ guard: arbitraryGuard, otherwise: variant, by: fc.constantFrom('company', 'targetingKey'), seed: fc.constantFrom('s1', 's2') }, { requiredKeys: [] })
+  const draw: Arbitrary<Draw> = fc.tuple(what, howMany, more).map((parts) => {
+    const { guard, ...draw }: Draw = Object.assign({}, ...parts)
+    return guard !== undefined && canBeGuarded(draw) ? { ...draw, guard } : draw
+  })
+  return fc.oneof(variant, draw)
 }
 
-function arbitrarySettings (variants: string[], boolean: boolean): Arbitrary<Environment> {
+function arbitrarySettings (named: Named): Arbitrary<Environment> {
+  const { flag, variants } = named
   const variant = fc.constantFrom(...variants)
-  const serve = arbitraryServe(variants, boolean)
-  const optional = (fields: string[]) => boolean ? fields.filter((field) => field !== 'variant' && field !== 'serve') : fields
+  const serve = arbitraryServe(named)
+  const optional = (fields: string[]) => isBoolean(flag) ? fields.filter((field) => field !== 'variant' && field !== 'serve') : fields
   return fc.record({
     enabled: fc.boolean(),
     prerequisites: fc.array(fc.constantFrom({ flag: 'plain' }, { flag: 'plain', variant: 'off' }, { flag: 'colours', variant: 'red' }, { flag: 'colours', variant: 'green' }), { maxLength: 2 }),
@@ -107,7 +123,7 @@ const named: Arbitrary<Named> = fc.oneof(
 
 /** Any valid flag among `neighbours`, in its short and long forms. Its environments are `production` and `staging`. */
 export const arbitraryFlag: Arbitrary<Flag> = named.chain(({ flag, variants }) => {
-  const settings = arbitrarySettings(variants, flag.variants === undefined)
+  const settings = arbitrarySettings({ flag, variants })
   const about = fc.record({
     description: fc.string(),
     owner: fc.constant('growth'),
