@@ -360,6 +360,14 @@ t.test('a guard stops its rollout, or lets the clock go on, by one write in its 
   await admin.delete('a')
   t.same([await stop(second!, 0), await enough(second!, 0)], [false, false], 'it is gone')
 
+  for (const stand of ['pause', 'disable'] as const) {
+    await admin.put(stand, { enabled: true, serve: { stages, guard: { errors: {} } } })
+    const [run] = known(stand)
+    await admin[stand](stand)
+    t.equal(known(stand)[0]!.id, run!.id)
+    t.same([await stop(run!, 0), await enough(run!, 0)], [false, false], stand)
+  }
+
   const when = { attribute: 'plan', operator: 'eq', value: 'pro' } as const
   await admin.put('b', { environments: { production: { enabled: true, serve: 'off', rules: [{ when, serve: 'on' }, { when, serve: { stages, guard: { goal: { name: 'purchase' }, action: 'pause' } } }] }, staging: { enabled: true } } })
   const [ruled] = known('b', 'production')
