@@ -15,6 +15,7 @@ import type { EvaluationContext } from '../src/model/context.js'
 import { experimentOf } from '../src/model/experiment.js'
 import { membershipsOf } from '../src/model/layer.js'
 import { describe } from '../src/sidecar/describe.js'
+import { tellExplanation } from '../src/sidecar/tell-explanation.js'
 import { MemoryStore } from '../src/store/memory.js'
 import { startAdmin } from './helpers/admin.js'
 import { ask, snapshotOf, subjectOf, type Documents } from './helpers/evaluate.js'
@@ -196,6 +197,7 @@ t.test('explain says whose somebody is', async (t) => {
   t.match(told('a', someone(undefined)), { in: false, holder: null, holdout: false, why: /belongs to no experiment$/ })
   t.match(told('b', someone(undefined, true)), { in: false, holder: null, holdout: true, why: /stays out of all its experiments$/ })
   t.match(told('z', 'u'), { in: false, why: /draw by targetingKey: one that draws by company takes nobody$/ })
+  t.match(tellExplanation(explain(snapshot.flag('a')!, subjectOf(snapshot, { targetingKey: someone('b') })), {}, { colours: false }), /layer checkout: place \d+\.\d{3} of 100, out\n.*hashed.*\n.*belongs to b\n.*serves a/)
   t.match(told('a', undefined), { in: null, place: null, holder: null, why: /nothing to hash/ })
 })
 

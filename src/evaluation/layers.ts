@@ -15,6 +15,9 @@ export class Layer {
   readonly #holders: Array<string | undefined>
   /** Those who share what no range holds. */
   readonly #sharers: Split<string> | undefined
+  /** The slot last asked for, and whose it is: one request asks for the same one of flag after flag. */
+  #slot: number | undefined
+  #holder: string | undefined
 
   constructor (name: string, members: readonly Member[]) {
     ({ state: this.#state, length: this.#length } = foldFor(name, 'layer'))
@@ -31,6 +34,14 @@ export class Layer {
   /** The flag whose experiment a unit belongs to, if any. Hot. */
   holderOf (unit: string): string | undefined {
     const slot = this.#slotOf(unit)
+    if (slot !== this.#slot) {
+      this.#slot = slot
+      this.#holder = this.#holderAt(slot)
+    }
+    return this.#holder
+  }
+
+  #holderAt (slot: number): string | undefined {
     const ends = this.#ends
     for (let i = 0; i < ends.length; i++) if (isBelow(ends[i]!, slot)) return this.#holders[i] ?? this.#sharers?.pick(slot)
     return undefined

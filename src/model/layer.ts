@@ -47,7 +47,7 @@ export interface Stretch { readonly from: number, readonly to: number, readonly 
 
 /** Where the holdout of a layer begins, which ends at 100: the largest counts that any member asks for. */
 export function holdoutFrom (members: readonly Member[]): number {
-  const most = Math.max(0, ...members.map(({ holdout }) => holdout))
+  const most = members.reduce((most, { holdout }) => Math.max(most, holdout), 0)
   return Math.round((100 - most) * 1e6) / 1e6 // 100 - 99.9 is not 0.1
 }
 
