@@ -67,15 +67,6 @@ t.test('what there is too little of to tell is null, and every number is finite'
   t.end()
 })
 
-/** How many of `count` happen, each with this probability: from one that does to the next. */
-function binomial (chance: Chance, count: number, probability: number): number {
-  let happened = 0
-  for (let i = 0; ; happened++) {
-    i += 1 + Math.floor(Math.log(1 - chance.next()) / Math.log(1 - probability))
-    if (i > count) return happened
-  }
-}
-
 /** In what part of so many trials it holds. */
 function part (trials: number, holds: () => boolean): number {
   let held = 0
@@ -92,7 +83,7 @@ t.test('intervals of 95 % hold the truth in 95 % of simulated experiments, give 
     let [differences, lifts] = [0, 0]
     const trials = 8000
     for (let i = 0; i < trials; i++) {
-      const { differenceInterval, liftInterval } = compareRates(z(binomial(chance, n, p), n), z(binomial(chance, m, q), m))
+      const { differenceInterval, liftInterval } = compareRates(z(chance.binomial(n, p), n), z(chance.binomial(m, q), m))
       if (isWithin(differenceInterval, q - p)) differences++
       if (isWithin(liftInterval, q / p - 1)) lifts++
     }
@@ -112,7 +103,7 @@ t.test('intervals of 95 % hold the truth in 95 % of simulated experiments, give 
 /** Units some of which bring a value; the values are spread as an exponential distribution. */
 function amounts (chance: Chance, units: number, rate: number, mean: number): Amounts {
   let [sum, squares] = [0, 0]
-  for (let left = binomial(chance, units, rate); left > 0; left--) {
+  for (let left = chance.binomial(units, rate); left > 0; left--) {
     const value = -mean * Math.log(1 - chance.next())
     sum += value
     squares += value * value
@@ -124,8 +115,8 @@ function amounts (chance: Chance, units: number, rate: number, mean: number): Am
 function everBelow (chance: Chance, p: number, q: number, value: (comparison: Comparison) => number | null): boolean {
   let [a, b] = [0, 0]
   for (let look = 1; look <= 100; look++) {
-    a += binomial(chance, 100, p)
-    b += binomial(chance, 100, q)
+    a += chance.binomial(100, p)
+    b += chance.binomial(100, q)
     if ((value(compareRates(z(a, look * 100), z(b, look * 100))) ?? 1) < 0.05) return true
   }
   return false
@@ -163,7 +154,7 @@ t.test('the units said to be needed find the effect in 80 of 100 experiments', (
   for (const [p, lift, ratio] of [[0.1, 0.2, 1], [0.3, -0.1, 1], [0.05, 0.5, 0.25]] as const) {
     const units = unitsForRate(p, lift, ratio)!
     const others = Math.round(units * ratio)
-    const found = part(4000, () => compareRates(z(binomial(chance, units, p), units), z(binomial(chance, others, p * (1 + lift)), others)).pValue! < 0.05)
+    const found = part(4000, () => compareRates(z(chance.binomial(units, p), units), z(chance.binomial(others, p * (1 + lift)), others)).pValue! < 0.05)
     t.ok(isNear(found, 0.8, 0.025), `${p} by ${lift}: ${found}`)
   }
   const seen = amounts(chance, 100_000, 0.3, 10)
@@ -175,7 +166,7 @@ t.test('the units said to be needed find the effect in 80 of 100 experiments', (
 
 t.test('sizes that chance brings are not suspect, sizes that it does not bring are', (t) => {
   const chance = new Chance(1)
-  const sizes = (units: number, share: number): [number, number] => { const a = binomial(chance, units, share); return [a, units - a] }
+  const sizes = (units: number, share: number): [number, number] => { const a = chance.binomial(units, share); return [a, units - a] }
   t.ok(part(10_000, () => sampleRatio(sizes(2000, 0.3), [0.3, 0.7])! < 0.001) <= 0.002)
   t.ok(part(1000, () => sampleRatio(sizes(20_000, 0.48), [0.5, 0.5])! < 0.001) > 0.98)
   t.end()
@@ -186,9 +177,9 @@ function alarmAfter (chance: Chance, { bad, worse, share, most, piece }: { bad: 
   let evidence = [...noEvidence]
   let requests = 0
   for (let i = 0; requests < most; i++) {
-    const fresh = binomial(chance, piece, share(i))
-    const control = side(piece - fresh, binomial(chance, piece - fresh, bad(i)))
-    const treated = side(fresh, binomial(chance, fresh, bad(i) * worse))
+    const fresh = chance.binomial(piece, share(i))
+    const control = side(piece - fresh, chance.binomial(piece - fresh, bad(i)))
+    const treated = side(fresh, chance.binomial(fresh, bad(i) * worse))
     requests += fresh
     evidence = evidenceOf(control, treated).map((more, i) => evidence[i]! + more)
     if (chanceOf(evidence) <= 0.005) return requests
@@ -221,7 +212,7 @@ t.test('neither an outage while the share grows nor a side without requests is t
   }
   t.equal(chanceOf(noEvidence), 1)
   t.ok(chanceOf(evidenceOf(side(100_000, 1000), side(100_000, 3000))) < 1e-100)
-  const allowed = part(300, () => chanceOf(evidenceOf(side(4000, binomial(chance, 4000, 0.01)), side(4000, binomial(chance, 4000, 0.015)), 1.5)) <= 0.005)
+  const allowed = part(300, () => chanceOf(evidenceOf(side(4000, chance.binomial(4000, 0.01)), side(4000, chance.binomial(4000, 0.015)), 1.5)) <= 0.005)
   t.ok(allowed <= 0.01, `what is allowed alarms in ${allowed}`)
   t.end()
 })

@@ -26,4 +26,13 @@ export class Chance {
   happens (probability: number): boolean {
     return this.next() < probability
   }
+
+  /** How many of `count` happen, each with this probability: from one that does to the next. */
+  binomial (count: number, probability: number): number {
+    let happened = 0
+    for (let i = 0; ; happened++) {
+      i += 1 + Math.floor(Math.log(1 - this.next()) / Math.log(1 - probability))
+      if (i > count) return happened
+    }
+  }
 }
