@@ -10,15 +10,21 @@ import { changeTargets, switchFlag, type TargetsChange } from './admin/settings.
 import { staleness, type Staleness } from './admin/stale.js'
 import { exportText, importDocuments, type DocumentSet, type ImportReport } from './admin/transfer.js'
 import { agreedVersion, presented, Writer, type ChangeOptions } from './admin/writer.js'
-import { errors } from './errors.js'
+import { errors, isFlagsError } from './errors.js'
 import { explain, type Explanation } from './evaluation/explain.js'
 import type { FlagEntry } from './evaluation/snapshot.js'
+import type { Standing } from './guards/verdict.js'
+import type { GuardWatch } from './guards/watch.js'
 import { toContext, type EvaluationContext } from './model/context.js'
 import type { Flag } from './model/flag.js'
+import { guardedServesOf } from './model/guard.js'
 import type { Segment } from './model/segment.js'
 import type { Replica } from './replica.js'
 
 export type { ChangeOptions, ChangeRecord, Changes, ChangesQuery, DocumentSet, FlagHistory, FlagPatch, HistoryRange, ImportReport, LastMove, PageOptions, Rollout, RolloutMove, RolloutPlace, Staleness, StoredFlag, StoredSegment, TargetsChange }
+
+/** `moved` says who last did what to it, as far as the log tells; `guard` also what was seen so far, where that can be read. */
+export type RolloutReport = Rollout & { moved?: LastMove, guard?: Partial<Standing> }
 
 export interface FlagFilter {
   tag?: string
@@ -40,12 +46,14 @@ export class Admin {
   readonly #replica: Replica
   readonly #writer: Writer
   readonly #environment: string
+  readonly #guards: GuardWatch | undefined
 
-  /** `environment` is the one that `explain` is about unless it is given another. */
-  constructor (replica: Replica, environment = 'production') {
+  /** `environment` is the one that `explain` is about unless it is given another; `guards` know what guarded rollouts have seen. */
+  constructor (replica: Replica, environment = 'production', guards?: GuardWatch) {
     this.#replica = replica
     this.#writer = new Writer(replica)
     this.#environment = environment
+    this.#guards = guards
   }
 
   /** The flags that match, in the order of their keys; `next` is where the following page begins. */
@@ -105,14 +113,24 @@ export class Admin {
     return await this.#writer.change('flag', key, options, (flag) => changeTargets(key, flag, change))
   }
 
-  /** Where a rollout in stages stands, when its next stage comes, and who last moved it (`moved`, as far as the log tells). */
-  async rollout (key: string, place: RolloutPlace = {}): Promise<Rollout & { moved?: LastMove }> {
+  /** Where a rollout in stages stands, when its next stage comes, who last moved it, and what its guard has seen. */
+  async rollout (key: string, place: RolloutPlace = {}): Promise<RolloutReport> {
     const entry = this.#writer.snapshot.flag(key)
     if (entry === undefined) throw this.#writer.missing('flag', key)
     const { document, provenance: { version } } = entry
     const rollout = rolloutOf(key, document, place, this.#replica.now())
-    const moved = await lastMoveOf(this.#replica.store, key, place)
-    return { ...rollout, ...moved !== undefined && { moved }, version }
+    const [moved, seen] = await Promise.all([lastMoveOf(this.#replica.store, key, place), this.#seen(key, document, rollout)])
+    return { ...rollout, ...moved !== undefined && { moved }, ...rollout.guard !== undefined && { guard: { ...seen, ...rollout.guard } }, version }
+  }
+
+  async #seen (key: string, flag: Flag, { environment = '', rule, stage }: Pick<Rollout, 'environment' | 'rule' | 'stage'>): Promise<Standing | undefined> {
+    const guarded = guardedServesOf(key, flag, environment).find(({ rollout }) => rollout.rule === rule)
+    try {
+      return guarded && await this.#guards?.standing(guarded.rollout, stage)
+    } catch (error) {
+      if (!isFlagsError(error)) throw error
+      return undefined
+    }
   }
 
   /** To the next stage. A rollout that is paused stays so, and one that is disabled does not advance (ROLLOUT_CONFLICT), whatever else happens at the same time. */

@@ -2,25 +2,33 @@ import type { Admin } from './admin.js'
 import type { FlagsError } from './errors.js'
 import type { Recorder } from './experiments/recorder.js'
 import { Flags } from './flags.js'
+import type { GuardWatch } from './guards/watch.js'
 import type { EvaluationContext } from './model/context.js'
 import type { Replica, ReplicaEvents, Status } from './replica.js'
 
 type Listener<E> = E extends keyof ReplicaEvents ? ReplicaEvents[E] extends unknown[] ? (...values: ReplicaEvents[E]) => void : never : never
+
+/** What this process counts: for experiments, and for guarded rollouts. */
+export interface Counting { readonly recorder: Recorder, readonly guards: GuardWatch }
 
 /** `fastify.flags`: flags outside of requests, how this process stands with its store, and `admin`, which changes things. */
 export class FastifyFlags {
   /** The environment of `request.flags`, and of `for` unless it names another. */
   readonly environment: string
   readonly admin: Admin
-  /** What this process sees of experiments, on its way to where they are counted. */
-  readonly experiments: Recorder
   readonly #replica: Replica
+  readonly #counting: Counting
 
-  constructor (replica: Replica, environment: string, admin: Admin, experiments: Recorder) {
+  constructor (replica: Replica, environment: string, admin: Admin, counting: Counting) {
     this.#replica = replica
     this.environment = environment
     this.admin = admin
-    this.experiments = experiments
+    this.#counting = counting
+  }
+
+  /** For the routes of this package: an app has nothing to do there. */
+  static countingOf (flags: FastifyFlags): Counting {
+    return flags.#counting
   }
 
   /**
@@ -29,7 +37,7 @@ export class FastifyFlags {
    */
   for (who?: string | EvaluationContext, attributes?: EvaluationContext, options?: { environment?: string }): Flags {
     const environment = typeof options?.environment === 'string' ? options.environment : this.environment
-    const flags = new Flags(this.#replica, environment, typeof who === 'function' ? undefined : who, this.experiments)
+    const flags = new Flags(this.#replica, environment, who, this.#counting.recorder)
     return attributes === undefined ? flags : flags.with(attributes)
   }
 

@@ -1,5 +1,6 @@
 import { conversions, ConversionMessage, EvaluationMessage, evaluations, ExposureMessage, exposures } from './diagnostics.js'
 import { errors, textOf, type FlagsError } from './errors.js'
+import type { Arm } from './evaluation/arm.js'
 import type { Outcome, ResolutionDetails } from './evaluation/details.js'
 import { explain, type Explanation } from './evaluation/explain.js'
 import type { Snapshot } from './evaluation/snapshot.js'
@@ -9,6 +10,14 @@ import type { Fallback, FlagKey, FlagValues, Value } from './flag-types.js'
 import { toContext, type EvaluationContext } from './model/context.js'
 import { jsonTypeOf } from './model/json.js'
 import type { Replica } from './replica.js'
+
+/** A request that reads flags. */
+export interface Source {
+  /** Who sends it, asked when that is first needed. Never throws, and gives a context as `toContext` makes it: it is taken as it is. */
+  readContext (): EvaluationContext
+  /** It was served an answer that chance drew in a guarded rollout. */
+  noteArm (arm: Arm): void
+}
 
 /**
  * The flags as one user sees them: `request.flags`, or what `fastify.flags.for(…)` gives. One snapshot and one now for its
@@ -22,30 +31,30 @@ export class Flags implements Subject {
   readonly #recorder: Recorder | undefined
   readonly #ready: boolean
   #context: EvaluationContext | undefined
-  readonly #source: (() => EvaluationContext) | undefined
+  readonly #source: Source | undefined
   #now: number | undefined
 
   /**
-   * `who` is a context or a targeting key, whatever a caller gave for one; or a function, called when a context is first
-   * needed, that never throws and gives one as `toContext` makes it: it is taken as it is.
-   * With `recorder`, what experiments count is told to it. With `base`, `who` is added to its context, and its snapshot and
-   * now are kept.
+   * `who` is a context or a targeting key, whatever a caller gave for one. With `recorder`, what experiments count is told to it.
+   * `from` is the request that reads, which says itself who asks; or flags, to whose context `who` is added, and whose snapshot,
+   * now and request are kept.
    */
-  constructor (replica: Replica, environment: string, who: unknown, recorder?: Recorder, base?: Flags) {
+  constructor (replica: Replica, environment: string, who: unknown, recorder?: Recorder, from?: Source | Flags) {
+    const base = from instanceof Flags ? from : undefined
     this.snapshot = base?.snapshot ?? replica.snapshot
     this.environment = environment
     this.#replica = replica
     this.#recorder = recorder
     this.#ready = base === undefined ? replica.status !== 'NOT_READY' : base.#ready
     this.#now = base?.now
+    this.#source = from instanceof Flags ? from.#source : from
     if (base !== undefined) this.#context = this.#read(base.context, who)
-    else if (typeof who === 'function') this.#source = who as () => EvaluationContext
-    else this.#context = this.#read(who)
+    else if (from === undefined) this.#context = this.#read(who)
   }
 
   /** Who asks: a copy of what was given. */
   get context (): Readonly<EvaluationContext> {
-    return (this.#context ??= this.#source!())
+    return (this.#context ??= this.#source!.readContext())
   }
 
   /** Epoch milliseconds by the store's clock; the same for as long as this object lives. */
@@ -153,7 +162,9 @@ export class Flags implements Subject {
 
   /** An answer was read. Whoever is given their own default instead is not shown what the flag serves. */
   #count (key: string, outcome: Outcome, details = outcome.details, isShown = countsUnits(outcome)): void {
-    if (isShown && outcome.details === details) this.#expose(key, outcome)
+    if (outcome.details !== details) return
+    if (outcome.counted?.arm !== undefined) this.#source?.noteArm(outcome.counted.arm)
+    if (isShown) this.#expose(key, outcome)
   }
 
   #expose (key: string, { details: { variant, reason, flagMetadata }, counted }: Outcome): void {

@@ -9,16 +9,18 @@ export type { Flags } from './flags.js'
 export type { FlagTypes } from './flag-types.js'
 export type { ChangeEvent, Status } from './replica.js'
 export type { Beginning as StageEvent } from './evaluation/boundaries.js'
+export type { StoppedRollout as GuardEvent } from './model/guard.js'
 
 // Changing things
 export { adminRoutes, type AdminOptions } from './routes/admin.js'
 export type { Authorize } from './routes/authorization.js'
 export type { EvaluationSecret, EvaluationTokens, Tokens } from './routes/tokens.js'
-export type { Admin, ChangeOptions, ChangeRecord, Changes, ChangesQuery, DocumentSet, FlagFilter, FlagHistory, FlagPatch, HistoryRange, ImportReport, LastMove, PageOptions, Rollout, RolloutMove, RolloutPlace, Staleness, StoredFlag, StoredSegment, TargetsChange } from './admin.js'
+export type { Admin, ChangeOptions, ChangeRecord, Changes, ChangesQuery, DocumentSet, FlagFilter, FlagHistory, FlagPatch, HistoryRange, ImportReport, LastMove, PageOptions, Rollout, RolloutMove, RolloutPlace, RolloutReport, Staleness, StoredFlag, StoredSegment, TargetsChange } from './admin.js'
 
 // The model
 export type { EvaluationContext } from './model/context.js'
 export type { Flag } from './model/flag.js'
+export type { Alarm, Guard } from './model/guard.js'
 export type { Segment } from './model/segment.js'
 
 // Errors

@@ -1,21 +1,19 @@
-import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { Admin } from './admin.js'
 import { errors, type FlagsError } from './errors.js'
-import { Recorder } from './experiments/recorder.js'
 import { FastifyFlags } from './facade.js'
-import { Flags } from './flags.js'
+import type { Flags } from './flags.js'
 import type { FlagKey } from './flag-types.js'
-import { openLedger } from './plugin/open-ledger.js'
+import { decorateRequests } from './plugin/decorate-requests.js'
+import { openCounting } from './plugin/open-counting.js'
 import { openReplica } from './plugin/open-replica.js'
 import { checkOptions, type FlagsOptions } from './options.js'
 import { keepLog, logLateStart } from './plugin/log.js'
-import { callContext, readHeaders } from './plugin/request-context.js'
 import { guardRoute, refuseUnguarded, type RouteFlag } from './plugin/route-guard.js'
 import { adminRoutes } from './routes/admin.js'
 import { evaluationRoutes } from './routes/evaluation.js'
 import { ofrepRoutes } from './routes/ofrep.js'
-import { compileTrust } from './plugin/trust.js'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -32,7 +30,6 @@ declare module 'fastify' {
 }
 
 const registered = Symbol('fastify-flags.registered')
-const kFlags = Symbol('fastify-flags.flags')
 
 const flagsPlugin: FastifyPluginAsync<FlagsOptions> = async (app, options) => {
   const settings = checkOptions(options)
@@ -41,21 +38,15 @@ const flagsPlugin: FastifyPluginAsync<FlagsOptions> = async (app, options) => {
 
   const begun = performance.now()
   const { replica, close } = await openReplica(settings, app.log)
-  const recorder = new Recorder({ ledger: await openLedger(settings), environment: settings.environment, now: () => replica.now(), report: (problem) => { replica.tell(problem) } })
+  const { environment } = settings
+  const counting = await openCounting(settings, replica)
   app.addHook('onClose', async () => {
-    await recorder.close()
+    await counting.close()
     await close()
   })
 
-  const { environment, context, headers, trust } = settings
-  const contextOf = context === undefined ? readHeaders(headers, compileTrust(trust, app.log)) : callContext(context, (problem) => { replica.report(problem) })
-  app.decorate('flags', new FastifyFlags(replica, environment, new Admin(replica, environment), recorder))
-  // A getter: a request that reads no flag pays nothing. A scope that registers again has its own, for its own requests.
-  app.decorateRequest('flags', {
-    getter (this: FastifyRequest & { [kFlags]?: Flags }) {
-      return (this[kFlags] ??= new Flags(replica, environment, () => contextOf(this), recorder))
-    }
-  })
+  app.decorate('flags', new FastifyFlags(replica, environment, new Admin(replica, environment, counting.guards), counting))
+  decorateRequests(app, settings, replica, counting)
   app.addHook('onRoute', guardRoute)
   if (hasRoutes(app)) app.addHook('preHandler', refuseUnguarded)
 

@@ -10,6 +10,7 @@ import { Turns } from './replica/turns.js'
 import { errors, isFlagsError, textOf, type FlagsError } from './errors.js'
 import type { Beginning } from './evaluation/boundaries.js'
 import type { Snapshot } from './evaluation/snapshot.js'
+import type { StoppedRollout } from './model/guard.js'
 import { resetEpoch, type Kind, type Position, type Reading, type Store, type Write, type Written } from './store/store.js'
 
 /** NOT_READY: nothing loaded yet. READY: in sync. STALE: serving what was last known, or `bootstrap`. */
@@ -43,6 +44,8 @@ export interface ReplicaEvents {
    * the store was silent. What a person moves is a `change`, and so is what had begun before this process knew of it.
    */
   stage: [Beginning]
+  /** A guard has stopped its rollout: told in the one process whose write did it. */
+  guard: [StoppedRollout]
 }
 
 /** How long `sync` waits for the store's answer; milliseconds. */
@@ -192,6 +195,11 @@ export class Replica extends CarefulEmitter<ReplicaEvents> {
   /** Said each time. For who says by itself only what is new, such as that something fails again. */
   tell (problem: FlagsError): void {
     this.say('problem', problem)
+  }
+
+  /** This process has stopped a rollout for its guard. */
+  tellStop (stopped: StoppedRollout): void {
+    this.say('guard', stopped)
   }
 
   /** One read, all of whose failures are noted: never rejects. */

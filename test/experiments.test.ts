@@ -9,6 +9,7 @@ import type { Batch, Ledger } from '../src/experiments/ledger.js'
 import { MemoryLedger } from '../src/experiments/memory.js'
 import { Recorder } from '../src/experiments/recorder.js'
 import { RedisLedger } from '../src/experiments/redis.js'
+import { FastifyFlags } from '../src/facade.js'
 import flags, { evaluationRoutes, type Flag, type FlagsError, type FlagsOptions } from '../src/index.js'
 import { experimentOf } from '../src/model/experiment.js'
 import { makeFolder } from './helpers/folder.js'
@@ -30,8 +31,12 @@ async function build (t: Test, options: FlagsOptions = { store: 'memory' }, more
   return app
 }
 
+function recorderOf (app: FastifyInstance): Recorder {
+  return FastifyFlags.countingOf(app.flags).recorder
+}
+
 async function counts (app: FastifyInstance, key: string, environment = 'production'): Promise<Counts> {
-  return await app.flags.experiments.read(experimentOf(key, app.flags.admin.get(key), environment)!)
+  return await recorderOf(app).read(experimentOf(key, app.flags.admin.get(key), environment)!)
 }
 
 const units = ({ variants }: Counts) => Object.values(variants).reduce((sum, { units }) => sum + units, 0)
@@ -97,7 +102,7 @@ t.test('expose(key) says later what was read before', async (t) => {
 t.test('track counts for the experiments of the unit, after its exposure, once for a goal', async (t) => {
   const app = await build(t)
   app.flags.for('u2').track('purchase', { value: 9 })
-  await app.flags.experiments.flush()
+  await recorderOf(app).flush()
   const user = app.flags.for('u1')
   const variant = user.getVariant('pricing', '')
   user.track('purchase', { value: 20 })
@@ -339,7 +344,7 @@ t.test('who an event is of is said by trusted headers, else by whoever may say i
 t.test('when too many events wait a batch is refused whole, to be sent again', async (t) => {
   const app = await build(t, { store: 'memory' })
   await app.register(evaluationRoutes, { identity: 'caller' })
-  t.intercept(app.flags.experiments, 'hasRoomFor', { value: () => false })
+  t.intercept(recorderOf(app), 'hasRoomFor', { value: () => false })
   const response = await app.inject({ method: 'POST', url: '/flags/events', payload: { events: [exposure('e1', 'u1', 'compact')] } })
   t.match([response.statusCode, response.headers['retry-after'], response.json().code], [503, '1', 'FST_FLAGS_EVENTS_FULL'])
 })
@@ -389,7 +394,7 @@ t.test('processes that share a Redis count together, a unit once', async (t) => 
   second.flags.for('u1').getVariant('pricing')
   second.flags.for('u1').track('purchase')
   first.flags.for('u1').track('purchase')
-  const both = [first.flags.experiments, second.flags.experiments]
+  const both = [recorderOf(first), recorderOf(second)]
   await Promise.all(both.map((one) => one.flush())) // exposures first
   while (both.some(({ waiting }) => waiting > 0)) await Promise.all(both.map((one) => one.flush(true)))
   t.match((await counts(second, 'pricing')).variants[variant], { units: 1, exposures: 2, goals: { purchase: { conversions: 1 } } })
@@ -418,7 +423,7 @@ t.test('each time that events can no longer be recorded is told, though the reas
   const counted = join(folder, 'flags.json.experiments')
   const read = async (user: string) => {
     app.flags.for(user).getVariant('pricing')
-    await app.flags.experiments.flush()
+    await recorderOf(app).flush()
   }
   await read('u0')
   for (const outage of [1, 2]) {
@@ -429,8 +434,8 @@ t.test('each time that events can no longer be recorded is told, though the reas
     t.equal(problems.length, outage)
     await rmdir(counted)
     await rename(counted + '.aside', counted)
-    await app.flags.experiments.flush()
-    t.equal(app.flags.experiments.waiting, 0)
+    await recorderOf(app).flush()
+    t.equal(recorderOf(app).waiting, 0)
   }
   t.strictSame(problems.map(({ code }) => code), ['FST_FLAGS_EVENTS_WAITING', 'FST_FLAGS_EVENTS_WAITING'])
   t.equal(problems[0]!.message, problems[1]!.message)

@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { Admin } from '../src/admin.js'
-import { MemoryLedger } from '../src/experiments/memory.js'
-import { Recorder } from '../src/experiments/recorder.js'
+import { checkOptions } from '../src/options.js'
+import { openCounting } from '../src/plugin/open-counting.js'
 import { FastifyFlags } from '../src/facade.js'
 import type { FlagsError } from '../src/errors.js'
 import { Flags } from '../src/flags.js'
@@ -27,7 +27,7 @@ async function build (t: Test) {
   await replica.start()
   const problems: FlagsError[] = []
   replica.on('problem', (problem) => problems.push(problem))
-  return { replica, problems, flags: new FastifyFlags(replica, 'production', new Admin(replica), new Recorder({ ledger: new MemoryLedger(), environment: 'production', now: () => replica.now(), report: () => {} })) }
+  return { replica, problems, flags: new FastifyFlags(replica, 'production', new Admin(replica), await openCounting(checkOptions({ store: 'memory' }), replica)) }
 }
 
 /** What a caller without types can do. */
@@ -144,10 +144,10 @@ t.test('with adds to the context and keeps snapshot, now and environment', async
   t.equal(problems.length, 1)
 })
 
-t.test('a context function is called once, when a flag first needs it', async (t) => {
+t.test('a request is asked once who sends it, when a flag first needs that', async (t) => {
   const { replica } = await build(t)
   let calls = 0
-  const flags = new Flags(replica, 'production', () => ({ calls: ++calls, targetingKey: 'u1' }))
+  const flags = new Flags(replica, 'production', undefined, undefined, { readContext: () => ({ calls: ++calls, targetingKey: 'u1' }), noteArm () {} })
   flags.isEnabled('on')
   t.equal(calls, 0)
   t.same([flags.isEnabled('beta'), flags.isEnabled('beta'), calls], [true, true, 1])

@@ -10,6 +10,7 @@ import { foldFor, hash } from '../src/evaluation/bucket.js'
 import { explain } from '../src/evaluation/explain.js'
 import { Layer } from '../src/evaluation/layers.js'
 import { FlagEntry, type Snapshot } from '../src/evaluation/snapshot.js'
+import { FastifyFlags } from '../src/facade.js'
 import flags, { type Flag } from '../src/index.js'
 import type { EvaluationContext } from '../src/model/context.js'
 import { experimentOf } from '../src/model/experiment.js'
@@ -304,13 +305,14 @@ t.test('only whom the layer leaves to an experiment is counted, and another laye
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(flags, { store: 'memory' })
-  const { admin, experiments } = app.flags
+  const { admin } = app.flags
+  const { recorder } = FastifyFlags.countingOf(app.flags)
   await admin.put('a', member({ range: [0, 40] }))
   await admin.put('b', member({ range: [40, 80], holdout: 20 }))
   await admin.put('c', { ...member({}), experiment: {} })
   for (const user of some.slice(0, 500)) for (const key of ['a', 'b', 'c']) app.flags.for(user).getVariant(key)
   const unitsOf = async (key: string) => {
-    const { variants } = await experiments.read(experimentOf(key, admin.get(key), 'production')!)
+    const { variants } = await recorder.read(experimentOf(key, admin.get(key), 'production')!)
     return Object.values(variants).reduce((sum, { units }) => sum + units, 0)
   }
   const holders = holdersOf({ a: admin.get('a'), b: admin.get('b') }, some.slice(0, 500))

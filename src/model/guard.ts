@@ -59,6 +59,16 @@ export function isCompared ({ percentage }: Stage): boolean {
   return percentage > 0 && percentage < 100
 }
 
+/** A rollout that its guard has stopped, and why. */
+export interface StoppedRollout {
+  readonly flag: string
+  /** Undefined for a flag without environments. */
+  readonly environment: string | undefined
+  /** The rule it stands in, its name or else its index; undefined for the serve of all others. */
+  readonly rule: string | undefined
+  readonly alarm: Alarm
+}
+
 /** A rollout under guard, from when its guard began to count. */
 export interface GuardedRollout {
   /** Another one whenever it counts anew: with other stages, another guard, others who are drawn, or after a stop. */

@@ -1,5 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { doubtOfEnvironment } from '../evaluation/environments.js'
+import { tellAlarm } from '../model/guard.js'
 import type { Settings } from '../options.js'
 import type { Replica } from '../replica.js'
 import { describeTrust } from './trust.js'
@@ -25,14 +26,20 @@ export function keepLog (log: FastifyBaseLogger, replica: Replica, settings: Set
   replica.on('ready', () => {
     log.info({ revision: replica.revision }, 'fastify-flags: in sync with the store')
   })
-  replica.on('stage', ({ flag, environment, rule, stage, percentage }) => {
-    const place = [flag, environment, rule === undefined ? undefined : `rule ${rule}`].filter((part) => part !== undefined).join(', ')
-    log.info({ flag, environment, rule, stage, percentage }, `fastify-flags: stage ${stage} of ${place} has begun: ${percentage} %`)
+  replica.on('stage', ({ stage, percentage, ...place }) => {
+    log.info({ ...place, stage, percentage }, `fastify-flags: stage ${stage} of ${placeText(place)} has begun: ${percentage} %`)
+  })
+  replica.on('guard', ({ alarm, ...place }) => {
+    log.warn({ ...place, alarm }, `fastify-flags: the guard of ${placeText(place)} has stopped its rollout: ${tellAlarm(alarm)}`)
   })
   replica.once('ready', () => {
     const doubt = doubtOfEnvironment(replica.snapshot, environment)
     if (doubt !== undefined) log.warn({ environment }, `fastify-flags: ${doubt}`)
   })
+}
+
+function placeText ({ flag, environment, rule }: { flag: string, environment: string | undefined, rule: string | undefined }): string {
+  return [flag, environment, rule === undefined ? undefined : `rule ${rule}`].filter((part) => part !== undefined).join(', ')
 }
 
 /** To be called when the start waits no longer. */

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import { errors } from '../errors.js'
+import { FastifyFlags } from '../facade.js'
 import { openAccess, type AccessOptions, type Asker } from './access.js'
 import { sendJson, sorted, toJson } from './answers.js'
 import { askingInBody, askingInQuery, type Asking } from './asking.js'
@@ -59,7 +60,7 @@ export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (ap
   })
 
   scope.post('/flags/events', { bodyLimit: eventsBodyLimit, onRequest: async (request, reply) => { admit(request, reply) } }, (request, reply) => {
-    const answer = takeEvents(request, reply, admit(request, reply), access, app.flags.experiments)
+    const answer = takeEvents(request, reply, admit(request, reply), access, FastifyFlags.countingOf(app.flags))
     reply.code(answer.errors.length === 0 ? 202 : 207)
     return answer
   })

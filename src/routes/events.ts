@@ -2,8 +2,9 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Compile } from 'typebox/compile'
 import { errors, isFlagsError, type ErrorDetail } from '../errors.js'
 import type { Subject } from '../evaluation/subject.js'
-import type { Recorder } from '../experiments/recorder.js'
+import type { FlagEntry } from '../evaluation/snapshot.js'
 import { runningIn } from '../experiments/running.js'
+import type { Counting } from '../facade.js'
 import { DateTime } from '../model/date-time.js'
 import { jsonTypeOf, pointer } from '../model/json.js'
 import { isKey } from '../model/key.js'
@@ -28,23 +29,25 @@ const dateTime = Compile(DateTime('when it happened'))
 
 const fields = {
   exposure: ['id', 'type', 'flag', 'variant', 'context', 'time'],
-  conversion: ['id', 'type', 'goal', 'value', 'context', 'time']
+  conversion: ['id', 'type', 'goal', 'value', 'context', 'time'],
+  outcome: ['id', 'type', 'flag', 'variant', 'failed', 'durationMs', 'context', 'time']
 }
+const called = { exposure: 'an exposure', conversion: 'a conversion', outcome: 'an outcome' }
 
 /**
  * Takes a batch: each event for itself, so that one which cannot be counted keeps none of the others. They are counted
  * within seconds; sent again with the same ids they count once.
  */
-export function takeEvents (request: FastifyRequest, reply: FastifyReply, asker: Asker, access: Access, recorder: Recorder): EventsAnswer {
+export function takeEvents (request: FastifyRequest, reply: FastifyReply, asker: Asker, access: Access, counting: Counting): EventsAnswer {
   const { events, environment } = readBatch(request.body)
-  if (!recorder.hasRoomFor(events.length)) {
+  if (!counting.recorder.hasRoomFor(events.length) || !counting.guards.hasRoomFor(events.length)) {
     reply.header('retry-after', 1)
     throw new errors.EVENTS_FULL()
   }
   const answer: EventsAnswer = { accepted: 0, errors: [] }
   for (const [index, event] of events.entries()) {
     try {
-      take(event, environment, request, asker, access, recorder)
+      take(event, environment, request, asker, access, counting)
       answer.accepted++
     } catch (error) {
       if (!isFlagsError(error) || error.statusCode >= 500) throw error
@@ -67,24 +70,26 @@ function readBatch (body: unknown): { events: unknown[], environment: string | u
   return { events: events as unknown[], environment: environment as string | undefined }
 }
 
-function take (event: unknown, environment: string | undefined, request: FastifyRequest, asker: Asker, access: Access, recorder: Recorder): void {
+function take (event: unknown, environment: string | undefined, request: FastifyRequest, asker: Asker, access: Access, { recorder, guards }: Counting): void {
   if (jsonTypeOf(event) !== 'object') throw new errors.EVENT_REFUSED('an event is an object such as { "id": "…", "type": "exposure", "flag": "pricing", "variant": "compact", "context": { "targetingKey": "u1" } }')
-  const { id, type, flag, variant, goal, value, context, time, ...others } = event as Record<string, unknown>
+  const { id, type, flag, variant, goal, value, failed, durationMs, context, time, ...others } = event as Record<string, unknown>
   if (typeof id !== 'string' || id === '' || id.length > 200) throw new errors.EVENT_REFUSED('id must be a text of 1 to 200 characters, another for each event, and the same when the event is sent again')
-  if (type !== 'exposure' && type !== 'conversion') throw new errors.EVENT_REFUSED('type must be "exposure" or "conversion"')
+  if (type !== 'exposure' && type !== 'conversion' && type !== 'outcome') throw new errors.EVENT_REFUSED('type must be "exposure", "conversion" or "outcome"')
   const unknown = Object.keys(others)[0] ?? Object.keys(event as object).find((name) => !fields[type].includes(name))
-  if (unknown !== undefined) throw new errors.EVENT_REFUSED(`a field ${JSON.stringify(unknown.slice(0, 100))} is not known in ${type === 'exposure' ? 'an exposure' : 'a conversion'}${didYouMean(unknown, fields[type]) || `; there are ${fields[type].join(', ')}`}`)
+  if (unknown !== undefined) throw new errors.EVENT_REFUSED(`a field ${JSON.stringify(unknown.slice(0, 100))} is not known in ${called[type]}${didYouMean(unknown, fields[type]) || `; there are ${fields[type].join(', ')}`}`)
+  // What is reported may stop a rollout.
+  if (type === 'outcome' && asker?.grant !== 'server') throw new errors.FORBIDDEN('Outcomes are taken from servers only: send an evaluation token (FLAGS_EVALUATION_TOKENS), not that of a browser or none')
   const subject = access.subjectOf(request, context === undefined && environment === undefined ? undefined : askingInBody({ context, environment }), asker)
   const at = readTime(time, subject.now)
   if (type === 'exposure') return expose(subject, id, flag, variant, at, asker, access, recorder)
+  if (type === 'outcome') return takeOutcome(subject, id, flag, variant, failed, durationMs, at, guards)
   const told = recorder.track(subject, goal, value, { time: at, among: (flag) => access.sees(asker, subject.snapshot.flag(flag)!) })
   if (told === 0 && !subject.context.targetingKey) throw new errors.EVENT_REFUSED('it is not said whose conversion this is; send "context": { "targetingKey": "…" }')
 }
 
-function expose (subject: Subject, id: string, flag: unknown, variant: unknown, time: number, asker: Asker, access: Access, recorder: Recorder): void {
-  if (typeof flag !== 'string') throw new errors.EVENT_REFUSED('flag must be the key of a flag, in quotes')
-  const entry = subject.snapshot.flag(flag)
-  if (entry === undefined || !access.sees(asker, entry)) throw new errors.FLAG_NOT_FOUND(JSON.stringify(flag.slice(0, 100)))
+function expose (subject: Subject, id: string, flag: unknown, variant: unknown, time: number, asker: Asker, access: Access, recorder: Counting['recorder']): void {
+  const entry = flagNamed(subject, flag)
+  if (!access.sees(asker, entry)) throw new errors.FLAG_NOT_FOUND(JSON.stringify(entry.key))
   const running = runningIn(subject.snapshot, subject.environment).get(entry.key)
   if (running === undefined || !recorder.counts(subject.environment)) throw new errors.EVENT_REFUSED(`the flag ${entry.key} has no experiment in the environment ${subject.environment}`)
   const { experiment, unitOf } = running
@@ -93,6 +98,24 @@ function expose (subject: Subject, id: string, flag: unknown, variant: unknown, 
   if (unit === '') throw new errors.EVENT_REFUSED(`it is not said who was exposed; send "context" with ${JSON.stringify(experiment.by ?? 'targetingKey')}`)
   if (entry.evaluate(subject).counted?.trial === undefined) throw new errors.EVENT_REFUSED(`what the flag ${entry.key} serves in this context is not drawn by chance, and the experiment counts only what is; send the whole context that the flag was evaluated with`)
   recorder.exposed(experiment, { unit, variant, time, id })
+}
+
+function flagNamed ({ snapshot }: Subject, flag: unknown): FlagEntry {
+  if (typeof flag !== 'string') throw new errors.EVENT_REFUSED('flag must be the key of a flag, in quotes')
+  const entry = snapshot.flag(flag)
+  if (entry === undefined) throw new errors.FLAG_NOT_FOUND(JSON.stringify(flag.slice(0, 100)))
+  return entry
+}
+
+/** How a request went that another stack answered. */
+function takeOutcome (subject: Subject, id: string, flag: unknown, variant: unknown, failed: unknown, durationMs: unknown, time: number, guards: Counting['guards']): void {
+  const entry = flagNamed(subject, flag)
+  if (typeof failed !== 'boolean') throw new errors.EVENT_REFUSED('failed must be true or false: whether the request ended in an error of the server')
+  if (durationMs !== undefined && !(typeof durationMs === 'number' && durationMs >= 0 && durationMs < Infinity)) throw new errors.EVENT_REFUSED('durationMs must be a number of milliseconds, 0 or more, without quotes; leave it out where it is not known')
+  const { details, counted } = entry.evaluate(subject)
+  if (counted?.arm === undefined) throw new errors.EVENT_REFUSED(`what the flag ${entry.key} serves in this context is not drawn by a rollout with a guard; send the whole context that the flag was evaluated with`)
+  if (variant !== details.variant) throw new errors.EVENT_REFUSED(`variant must be the one that was served; in this context that is ${details.variant}, unless the rollout has moved since`)
+  guards.reported(counted.arm, failed, durationMs, id, time)
 }
 
 /** When it happened, by the store's clock; left out, now. */

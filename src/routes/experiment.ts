@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import { errors } from '../errors.js'
 import { isDay, type Range } from '../experiments/ledger.js'
 import { resultsOf, usualEffect, type Results } from '../experiments/results.js'
-import type { FastifyFlags } from '../facade.js'
+import { FastifyFlags } from '../facade.js'
 import { experimentOf } from '../model/experiment.js'
 import { readQuery } from './query.js'
 
@@ -15,11 +15,12 @@ export interface ExperimentReport extends Range, Results {
 }
 
 /** Throws FLAG_NOT_FOUND, or EXPERIMENT_NOT_FOUND; rejects with the ledger's error when that cannot be read. */
-export async function readExperiment ({ admin, experiments }: FastifyFlags, key: string, environment: string, { range, effect }: ExperimentQuery): Promise<ExperimentReport> {
-  const experiment = experimentOf(key, admin.get(key), environment)
+export async function readExperiment (flags: FastifyFlags, key: string, environment: string, { range, effect }: ExperimentQuery): Promise<ExperimentReport> {
+  const experiment = experimentOf(key, flags.admin.get(key), environment)
   if (experiment === undefined) throw new errors.EXPERIMENT_NOT_FOUND(key, environment)
-  const results = resultsOf(await experiments.read(experiment, range), experiment.control, effect)
-  const { waiting, dropped } = experiments
+  const { recorder } = FastifyFlags.countingOf(flags)
+  const results = resultsOf(await recorder.read(experiment, range), experiment.control, effect)
+  const { waiting, dropped } = recorder
   return { key, environment, ...range, ...results, process: { waiting, dropped } }
 }
 

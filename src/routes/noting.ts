@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import { EvaluationMessage, evaluations } from '../diagnostics.js'
 import type { Outcome } from '../evaluation/details.js'
 import type { Subject } from '../evaluation/subject.js'
+import { FastifyFlags } from '../facade.js'
 
 /** Counts one answer of a flag. Hot: it runs within each request. */
 export type Count = (key: string, outcome: Outcome) => void
@@ -26,11 +27,12 @@ export function noteStreams (app: FastifyInstance, size: () => number): void {
  */
 export function noteEvaluations (app: FastifyInstance): (subject: Subject, key: string, outcome: Outcome) => void {
   const count = app.hasDecorator(kCount) ? app.getDecorator<Count>(kCount) : undefined
+  const { recorder } = FastifyFlags.countingOf(app.flags)
   return (subject, key, outcome) => {
     count?.(key, outcome)
     const { counted } = outcome
-    if (counted?.trial !== undefined) app.flags.experiments.expose(counted.trial, subject)
-    if (counted?.arm?.trial !== undefined) app.flags.experiments.expose(counted.arm.trial, subject)
+    if (counted?.trial !== undefined) recorder.expose(counted.trial, subject)
+    if (counted?.arm?.trial !== undefined) recorder.expose(counted.arm.trial, subject)
     if (evaluations.hasSubscribers) evaluations.publish(new EvaluationMessage(subject, key, outcome.details))
   }
 }

@@ -27,7 +27,8 @@ const eventBase = {
 }
 const Event = Type.Union([
   Type.Object({ ...eventBase, type: Type.Literal('exposure'), flag: Key, variant: Key }, { additionalProperties: false, description: 'Somebody was shown a variant of a flag with an experiment. Send the whole context that the flag was evaluated with.' }),
-  Type.Object({ ...eventBase, type: Type.Literal('conversion'), goal: Type.String({ minLength: 1, maxLength: 100, description: 'Such as `purchase`; there is no list of goals to keep.' }), value: Type.Optional(Type.Number({ minimum: 0, maximum: 1e12, description: 'What it is worth; 0 unless given.' })) }, { additionalProperties: false, description: 'Somebody reached a goal. It counts in each experiment they were exposed to before, once.' })
+  Type.Object({ ...eventBase, type: Type.Literal('conversion'), goal: Type.String({ minLength: 1, maxLength: 100, description: 'Such as `purchase`; there is no list of goals to keep.' }), value: Type.Optional(Type.Number({ minimum: 0, maximum: 1e12, description: 'What it is worth; 0 unless given.' })) }, { additionalProperties: false, description: 'Somebody reached a goal. It counts in each experiment they were exposed to before, once.' }),
+  Type.Object({ ...eventBase, type: Type.Literal('outcome'), flag: Key, variant: Key, failed: Type.Boolean({ description: 'Whether the request ended in an error of the server.' }), durationMs: Type.Optional(Type.Number({ minimum: 0, description: 'How long it took.' })) }, { additionalProperties: false, description: 'How a request went that was served a variant of a rollout with a guard. From servers\' tokens only. Send the whole context that the flag was evaluated with.' })
 ], { description: 'What happened to somebody.' })
 const EventError = Type.Object({
   index: Type.Integer({ description: 'Which event of the batch, the first being 0.' }),
@@ -62,8 +63,8 @@ export const evaluationOperations: Operations = {
       errors: ['FLAG_NOT_FOUND', 'NOT_EVALUATED']
     },
     'POST /flags/events': {
-      summary: 'Report exposures and conversions',
-      description: 'For experiments whose values other stacks show. Events are taken each for itself and counted within seconds; browser tokens reach public flags only.',
+      summary: 'Report exposures, conversions and outcomes',
+      description: 'For experiments and guarded rollouts whose values other stacks show. Events are taken each for itself and counted within seconds; browser tokens reach public flags only.',
       body: {
         schema: Type.Object({ events: Type.Array(Event, { minItems: 1, maxItems: 10_000 }), environment: Type.Optional(Key) }, { additionalProperties: false }),
         examples: {
@@ -71,6 +72,11 @@ export const evaluationOperations: Operations = {
             events: [
               { id: '6f1c', type: 'exposure', flag: 'pricing_page_experiment', variant: 'variant_a', context: { targetingKey: 'user_123' } },
               { id: '6f1d', type: 'conversion', goal: 'purchase', value: 49.9, context: { targetingKey: 'user_123' } }
+            ]
+          },
+          'how a request went': {
+            events: [
+              { id: '6f1e', type: 'outcome', flag: 'new_payment_system', variant: 'on', failed: true, durationMs: 812, context: { targetingKey: 'user_123' } }
             ]
           }
         }

@@ -6,6 +6,9 @@ import type { Body, Operation, Operations } from './operation.js'
 const Time = Type.Unsafe<string>({ type: 'string', format: 'date-time' })
 const stage = { stage: Type.Integer({ description: 'Counted from 0; -1 before the first begins.' }), percentage: Type.Number(), groups: Type.Array(Type.String(), { description: 'Of all stages reached.' }) }
 
+const side = Type.Object({ count: Type.Integer({ description: 'How many requests were bad, or units reached the goal.' }), of: Type.Integer({ description: 'Of how many.' }) })
+const seen = Type.Optional(Type.Object({ control: side, treated: side, chance: Type.Number({ description: 'How often chance alone would bring such numbers, however often one looks; 1 where they are no worse.' }) }))
+
 const Rollout = Type.Object({
   key: Type.String(),
   environment: Type.Optional(Type.String()),
@@ -20,8 +23,11 @@ const Rollout = Type.Object({
   disabledAt: Type.Optional(Time),
   guard: Type.Optional(Type.Object({
     minimum: Type.Integer({ description: 'So many requests of those who are in must be seen at a stage before the clock may leave it.' }),
-    enough: Type.Boolean({ description: 'Whether nothing more must be seen of this stage.' })
-  }, { description: 'What its guard needs to see.' })),
+    enough: Type.Boolean({ description: 'Whether nothing more must be seen of this stage.' }),
+    requests: Type.Optional(Type.Object({ control: Type.Integer(), treated: Type.Integer() }, { description: 'Seen at this stage, of those who are in (`treated`) and of the others.' })),
+    metrics: Type.Optional(Type.Object({ errors: seen, latency: seen, goal: seen }, { description: 'Of errors and latency all requests since the guard began to count; of a goal the units first seen at this stage.' })),
+    alarmAt: Type.Optional(Type.Number({ description: 'It stops the rollout when a `chance` is as little as this.' }))
+  }, { description: 'What its guard needs to see, and has seen so far, all processes together.' })),
   alarm: Type.Optional(Type.Unsafe<Alarm>({ ...Alarm, description: 'What its guard stopped it for; until somebody advances or resumes it.' })),
   version: Type.Integer(),
   moved: Type.Optional(Type.Object({ action: Type.Enum(['begin', 'advance', 'rollback', 'pause', 'resume', 'enable', 'disable']), version: Type.Integer(), updatedAt: Time, updatedBy: Type.Optional(Type.String()) }, { description: 'Who last did what to it, as far as the log tells.' }))
@@ -52,6 +58,7 @@ const look: Operation = {
         groups: ['internal'],
         since: '2027-01-05T10:30:00.000Z',
         next: { stage: 2, percentage: 25, groups: ['internal'], at: '2027-01-06T10:30:00.000Z' },
+        guard: { minimum: 200, enough: false, requests: { control: 2850, treated: 148 }, metrics: { errors: { control: { count: 12, of: 2850 }, treated: { count: 1, of: 148 }, chance: 1 } }, alarmAt: 0.005 },
         moved: { action: 'advance', version: 42, updatedAt: '2027-01-05T10:30:00.000Z', updatedBy: 'alice' },
         version: 42
       }
