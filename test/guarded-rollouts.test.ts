@@ -6,6 +6,7 @@ import { moveRollout, rolloutOf } from '../src/admin/rollouts.js'
 import { Writer } from '../src/admin/writer.js'
 import { beginningsOfFlag } from '../src/evaluation/boundaries.js'
 import type { Outcome } from '../src/evaluation/details.js'
+import { explain } from '../src/evaluation/explain.js'
 import { moves } from '../src/evaluation/moves.js'
 import { FlagEntry, Snapshot } from '../src/evaluation/snapshot.js'
 import { checkFlag } from '../src/model/check.js'
@@ -16,7 +17,7 @@ import { beginningsOf, caughtUp, settleRollouts, stageAt } from '../src/model/st
 import { Replica } from '../src/replica.js'
 import { StageAnnouncer } from '../src/replica/announce-stages.js'
 import { MemoryStore } from '../src/store/memory.js'
-import { evaluate } from './helpers/evaluate.js'
+import { evaluate, subjectOf } from './helpers/evaluate.js'
 
 const hour = 3_600_000
 const start = Date.parse('2026-01-01T00:00:00Z')
@@ -84,6 +85,14 @@ t.test('beside a split whoever takes part is in, and an experiment counts as it 
   t.match(answers(flag, { groups: ['staff'] })[0]!.counted, { arm: undefined, trial: { experiment: { flag: 'flag' } } })
 })
 
+t.test('whom a layer leaves to another experiment is on no side', async (t) => {
+  const flag: Flag = { enabled: true, serve: served(1), experiment: { layer: 'l' } }
+  const other: Flag = { enabled: true, serve: { percentage: 50 }, experiment: { layer: 'l' } }
+  const outcomes = Array.from({ length: 100 }, (_, i) => evaluate(flag, { targetingKey: `u${i}` }, { now: start, flags: { other } }))
+  t.same(causesOf(outcomes), ['layer-miss', 'rollout-hit', 'rollout-miss'])
+  for (const { counted, details } of outcomes) t.equal(counted?.arm === undefined, details.flagMetadata.cause === 'layer-miss')
+})
+
 t.test('the guarded rollouts of a flag are those that its answers are of', async (t) => {
   const when = { attribute: 'plan', operator: 'eq', value: 'pro' } as const
   const settings = { enabled: true, serve: served(1), rules: [{ when, serve: served(1) }, { name: 'more', when, serve: served(1, { seed: 's' }) }] }
@@ -117,6 +126,7 @@ function rollout (stages: Stage[], more: Draw = { guard: { errors: {} } }) {
     stage: (hours: number) => stageAt(draw(), start + hours * hour),
     look: (hours: number) => rolloutOf('a', flag, {}, start + hours * hour),
     flag: () => flag,
+    explained: (hours: number) => explain(new FlagEntry('a', flag, { version: 1, time: 0, by: null }), subjectOf({}, { targetingKey: 'u1' }, { now: start + hours * hour })).steps.map((step) => 'serve' in step ? step.serve?.stages : undefined).find((stages) => stages !== undefined),
     enough: (hours: number) => keep({ ...flag, serve: { ...draw(), state: { ...caughtUp(draw(), draw().state, start + hours * hour), enoughAt: at(hours) } } }, hours),
     alarm: () => { flag = { ...flag, serve: { ...draw(), state: { ...draw().state, alarm } } } },
     move: (move: typeof moves[number], hours: number, from?: number) => keep(moveRollout('a', flag, move, { from }, start + hours * hour), hours),
@@ -126,7 +136,7 @@ function rollout (stages: Stage[], more: Draw = { guard: { errors: {} } }) {
 }
 
 t.test('the clock leaves a stage when its time is over and its guard has seen enough of it, whichever comes last', async (t) => {
-  const { stage, state, enough, look } = rollout(hourly)
+  const { stage, state, enough, look, explained } = rollout(hourly)
   t.same([0, 1, 2.9, 3, 100].map(stage), [0, 1, 1, 1, 1], 'nobody is compared at 0 %')
   t.match(look(2), { status: 'waiting', next: { stage: 2, at: null }, guard: { minimum: 200, enough: false }, why: `its guard has not yet seen 200 requests of those who are in at this stage; when it has, the next one begins, not before ${at(3)}` })
   t.match(look(3), { why: /when it has, the next one begins$/ })
@@ -135,6 +145,8 @@ t.test('the clock leaves a stage when its time is over and its guard has seen en
   t.match(look(2), { status: 'running', next: { stage: 2, at: at(3) }, guard: { enough: true } })
   t.same([2.9, 3, 6, 100].map(stage), [1, 2, 2, 2], 'enough before the time')
   t.match(look(3), { since: at(3), guard: { enough: false } }, 'that was another stage')
+  t.match(explained(2.9), { stage: 1, next: at(3), heldBack: undefined })
+  t.match(explained(3), { stage: 2, since: at(3), next: undefined, heldBack: true })
   enough(10)
   t.same([9, 10, 100].map(stage), [2, 3, 3], 'enough after it')
   t.match(look(10), { stage: 3, since: at(10), why: /a person advances it/ })
@@ -222,7 +234,7 @@ t.test('an alarm stays until somebody advances or resumes', async (t) => {
   t.notOk('alarm' in state())
   for (const how of ['advance', 'resume'] as const) {
     const { move, state, stage } = stopped()
-    if (how === 'advance') t.throws(() => move('advance', 3), { code: 'FST_FLAGS_ROLLOUT_CONFLICT', message: 'Flag a was stopped by its guard at 25 %: 24 of 1200 requests failed with it, and 3 of 1180 without it; resume it first, or say with "from": 1 that this is known' })
+    if (how === 'advance') t.throws(() => move('advance', 3), { code: 'FST_FLAGS_ROLLOUT_CONFLICT', message: 'Flag a does not advance: its guard stopped it at 25 %: 24 of 1200 requests failed with it, and 3 of 1180 without it; resume it first, or say with "from": 1 that this is known' })
     move(how, 3, how === 'advance' ? stage(3) : undefined)
     t.notOk('alarm' in state(), how)
   }

@@ -1,9 +1,9 @@
 import { errors } from '../errors.js'
 import { movedTo, paused, resumed, rolledBackTo, type Move } from '../evaluation/moves.js'
-import { beginningsOf, running, stageAt, stageOf, timeText } from '../model/stages.js'
+import { beginningsOf, isHeldBack, running, stageAt, stageOf, timeText } from '../model/stages.js'
 import type { Environment, Flag } from '../model/flag.js'
 import { disabledBy, rulesMeant } from '../model/meaning.js'
-import { defaultMinimum, isCompared, tellAlarm, type Alarm } from '../model/guard.js'
+import { defaultMinimum, tellAlarm, type Alarm } from '../model/guard.js'
 import { isStaged, type RolloutState, type Serve, type Stage, type Staged } from '../model/serve.js'
 import { settingsFor, withSettings } from './settings.js'
 
@@ -73,7 +73,7 @@ export function moveRollout (key: string, flag: Flag, move: Move, { from, ...pla
     case 'advance':
       if (disabled) throw new errors.ROLLOUT_CONFLICT(`${name} is disabled, and its rollout does not advance; enable it first`)
       // Whoever advances may not know yet what its guard has just seen.
-      if (draw.state?.alarm !== undefined && from === undefined) throw new errors.ROLLOUT_CONFLICT(`${name} was stopped by its guard at ${percent(stages[draw.state.alarm.stage]!)}: ${tellAlarm(draw.state.alarm)}; resume it first, or say with "from": ${stage} that this is known`)
+      if (draw.state?.alarm !== undefined && from === undefined) throw new errors.ROLLOUT_CONFLICT(`${name} does not advance: ${toldStop(draw)}; resume it first, or say with "from": ${stage} that this is known`)
       if (stage === stages.length - 1) throw new errors.ROLLOUT_CONFLICT(`${name} stands at its last stage, ${percent(stages[stage]!)} of users; there is none to advance to`)
       return moved(movedTo(stage + 1, draw, now))
     case 'rollback':
@@ -112,14 +112,9 @@ export function rolloutOf (key: string, flag: Flag, place: RolloutPlace, now: nu
     ...status !== 'running' && { why: whyOf(status, draw, stage, now) },
     ...state?.pausedAt !== undefined && { pausedAt: state.pausedAt },
     ...state?.disabledAt !== undefined && { disabledAt: state.disabledAt },
-    ...guard !== undefined && { guard: { minimum: guard.minimum ?? defaultMinimum, enough: !isHeld(draw, stage) } },
+    ...guard !== undefined && { guard: { minimum: guard.minimum ?? defaultMinimum, enough: !isHeldBack(draw, stage) } },
     ...state?.alarm !== undefined && { alarm: state.alarm }
   }
-}
-
-/** Whether its guard has not seen enough of the stage it stands at. */
-function isHeld ({ stages, guard, state }: Staged, stage: number): boolean {
-  return guard !== undefined && stage >= 0 && isCompared(stages[stage]!) && !(state?.enoughAt !== undefined && stage === state.stage)
 }
 
 const reasons = {
@@ -130,14 +125,20 @@ const reasons = {
 }
 
 function whyOf (status: keyof typeof reasons, draw: Staged, stage: number, now: number): string {
-  const { guard, state } = draw
-  if (status === 'waiting' && isHeld(draw, stage)) {
+  const { guard } = draw
+  if (status === 'waiting' && isHeldBack(draw, stage)) {
     const due = beginningsOf({ ...draw, guard: undefined })[stage + 1]!
     const seen = `its guard has not yet seen ${guard!.minimum ?? defaultMinimum} requests of those who are in at this stage`
     if (due !== Infinity) return `${seen}; when it has, the next one begins${due > now ? `, not before ${timeText(due)}` : ''}`
   }
-  const stopped = (status === 'paused' || status === 'disabled') && state?.alarm !== undefined ? `; its guard stopped it at ${percent(draw.stages[state.alarm.stage]!)}: ${tellAlarm(state.alarm)}` : ''
-  return reasons[status] + stopped
+  const stopped = status === 'paused' || status === 'disabled' ? toldStop(draw) : undefined
+  return `${reasons[status]}${stopped === undefined ? '' : `; ${stopped}`}`
+}
+
+function toldStop ({ stages, state }: Staged): string | undefined {
+  if (state?.alarm === undefined) return undefined
+  const stage = stages[state.alarm.stage] // whoever imports a flag may say anything
+  return `its guard stopped it${stage === undefined ? '' : ` at ${percent(stage)}`}: ${tellAlarm(state.alarm)}`
 }
 
 function statusOf (flag: Flag, { environment = '' }: RolloutPlace, { state }: Staged, last: boolean, comes: number): Rollout['status'] {

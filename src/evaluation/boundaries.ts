@@ -37,9 +37,9 @@ function beginningsIn (flag: string, document: Flag, settings: Environment, envi
   if (disabledBy(document, environment ?? '') !== undefined) return []
   return servesOf(settings).flatMap(({ serve, rule }) => {
     if (!isStaged(serve)) return []
-    const isHeldBack = (stage: number, at: number) => serve.guard !== undefined && serve.state?.stage === stage - 1 && serve.state.enoughAt !== undefined && Date.parse(serve.state.enoughAt) === at
+    const wasHeldBack = (stage: number, at: number) => serve.guard !== undefined && serve.state?.stage === stage - 1 && serve.state.enoughAt !== undefined && Date.parse(serve.state.enoughAt) === at
     return beginningsOf(serve)
-      .map((at, stage): Beginning => ({ flag, environment, rule, stage, percentage: serve.stages[stage]!.percentage, at, ...isHeldBack(stage, at) && { heldBack: true } }))
+      .map((at, stage): Beginning => ({ flag, environment, rule, stage, percentage: serve.stages[stage]!.percentage, at, ...wasHeldBack(stage, at) && { heldBack: true } }))
       .filter(({ at }) => Number.isFinite(at))
   })
 }

@@ -4,7 +4,7 @@ import { foldFor, hash, isBelow, percentageOf, Split, thresholdOf, type Purpose 
 import type { Outcome } from './details.js'
 import { keyReader, type Place } from './draw.js'
 import type { Layer } from './layers.js'
-import { beginningsOf, stageOf } from '../model/stages.js'
+import { beginningsOf, isHeldBack, stageOf } from '../model/stages.js'
 import type { Subject } from './subject.js'
 
 /** How a serve came to its variant. Buckets and thresholds are percentages: in when the bucket is below the threshold. */
@@ -44,6 +44,8 @@ export interface ExplainedStages {
   since?: string
   /** When the next stage begins by itself. */
   next?: string
+  /** Whether its guard has to see more of this stage before the next one may begin by itself. */
+  heldBack?: true
   /** Since when the rollout's clock stands, and why. */
   pausedAt?: string
   disabledAt?: string
@@ -122,6 +124,7 @@ function standing (draw: Staged, now: number): ExplainedStages {
     groups: [...new Set(stages.slice(0, stage + 1).flatMap(({ groups = [] }) => groups))],
     ...(since !== undefined && { since }),
     ...(next !== undefined && { next }),
+    ...(isHeldBack(draw, stage) && { heldBack: true }),
     ...(state?.pausedAt !== undefined && { pausedAt: state.pausedAt }),
     ...(state?.disabledAt !== undefined && { disabledAt: state.disabledAt })
   }

@@ -58,6 +58,11 @@ export function running ({ stages, guard, state }: Staged): number[] {
   return beginnings
 }
 
+/** Whether its guard has not yet seen enough of the stage it stands at for the clock to leave it. */
+export function isHeldBack ({ stages, guard, state }: Staged, stage: number): boolean {
+  return guard !== undefined && stage >= 0 && stage < stages.length - 1 && isCompared(stages[stage]!) && !(state?.enoughAt !== undefined && stage === state.stage)
+}
+
 function momentOf (at: string | undefined): number | undefined {
   return at === undefined ? undefined : Date.parse(at)
 }

@@ -44,8 +44,8 @@ function told (step: Step): string[] {
 function toldDraw ({ by, hashed, seed, stages, layer, rollout, split, variant, why }: Draw): string[] {
   const lines: string[] = []
   if (stages !== undefined) {
-    const { stage, of, percentage, groups, next, pausedAt } = stages
-    const more = [groups.length === 0 ? '' : `groups ${groups.join(', ')}`, next === undefined ? '' : `the next one at ${next}`, pausedAt === undefined ? '' : `paused since ${pausedAt}`]
+    const { stage, of, percentage, groups, next, heldBack, pausedAt } = stages
+    const more = [groups.length === 0 ? '' : `groups ${groups.join(', ')}`, next === undefined ? '' : `the next one at ${next}`, heldBack === undefined ? '' : 'its guard has not yet seen enough of it', pausedAt === undefined ? '' : `paused since ${pausedAt}`]
     lines.push([`stage ${stage + 1} of ${of}, ${percentage} %`, ...more.filter((part) => part !== '')].join(', '))
   }
   if (layer !== undefined) {
