@@ -20,7 +20,6 @@ export type ContextFunction = (request: FastifyRequest) => EvaluationContext | s
 
 const longest = 1024 // bytes of one header
 const memoised = 1000 // group lists; at most about a megabyte of keys
-const plain = /^[\x21-\x24\x26-\x2b\x2d-\x7e]+$/ // visible ASCII but comma and percent sign
 
 const nobody: EvaluationContext = Object.freeze({})
 
@@ -41,6 +40,7 @@ const keptFirst = new Set([
 export function readHeaders ({ user, groups, region, ...attributes }: HeaderNames, isTrusted: IsTrusted): ReadContext {
   const names = [user, groups, region, ...Object.values(attributes)]
   const attributeNames = Object.entries(attributes)
+  const mayBeKeptFirst = names.some((name) => keptFirst.has(name))
   const lists = new Map<string, List>()
   const told = new Set<string>()
 
@@ -69,7 +69,7 @@ export function readHeaders ({ user, groups, region, ...attributes }: HeaderName
     const sent = headers[name]
     if (sent === undefined) return undefined
     // Hot: nothing to decode or to trim, not joined of several, as nearly all are.
-    if (typeof sent === 'string' && sent.length <= longest && plain.test(sent) && !keptFirst.has(name)) return sent
+    if (typeof sent === 'string' && sent.length <= longest && isPlain(sent) && !mayBeKeptFirst) return sent
     const text = raw(request, headers, name)
     return text === undefined ? undefined : decode(fromBytes(text)) || undefined
   }
@@ -134,6 +134,15 @@ export function callContext (context: ContextFunction, report: (problem: FlagsEr
 
 function isThenable (value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
+}
+
+/** Visible ASCII but comma and percent sign. A loop costs a third of what a regular expression does. */
+function isPlain (text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (code <= 0x20 || code >= 0x7f || code === 0x25 || code === 0x2c) return false
+  }
+  return text !== ''
 }
 
 /** Node joins a repeated header with ", ", or keeps the first. */

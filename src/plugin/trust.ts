@@ -35,14 +35,10 @@ export function describeTrust (trust: Trust): string {
 
 // A connection keeps its peer, and a function of the app's own may be slow.
 function oncePerSocket (judge: (socket: Socket) => boolean): (socket: Socket) => boolean {
-  const verdicts = new WeakMap<Socket, boolean>()
-  return (socket) => {
-    const known = verdicts.get(socket)
-    if (known !== undefined) return known
+  const verdict = Symbol('fastify-flags.trusted')
+  return (socket: Socket & { [verdict]?: boolean }) => {
     try {
-      const verdict = judge(socket)
-      verdicts.set(socket, verdict)
-      return verdict
+      return (socket[verdict] ??= judge(socket))
     } catch {
       return false // of a closed HTTP/2 session there is no socket left to ask
     }
