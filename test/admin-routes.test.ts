@@ -245,6 +245,7 @@ t.test('keys that are odd or no keys are told so, and never found', async (t) =>
   }
   t.match(await ask('PUT', '/flags/', { body: {} }), { status: 400 })
   t.match(await ask('PUT', '/flags/a/b', { body: {} }), { status: 404, body: { code: 'FST_FLAGS_ROUTE_NOT_FOUND' } })
+  t.match(await ask('POST', '/flags/a/revert'), { status: 400, body: { message: 'The body is not valid: it must be an object such as { "version": 42 }' } })
 })
 
 t.test('bodies that are no flag are refused, and nothing is written', async (t) => {

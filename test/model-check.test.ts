@@ -166,23 +166,23 @@ t.test('values of variants are of one JSON type, lists apart from objects, and n
 
 t.test('offVariant must be said with an object of variants, and must be one of them', (t) => {
   refuses(t, { variants: { a: 1, b: 2 }, serve: 'a' }, ['/offVariant is missing; say which is served when nothing else is: "a", "b"'])
-  refuses(t, { variants: { alpha: 1, beta: 2 }, serve: 'alpha', offVariant: 'alhpa' }, ['/offVariant there is no variant "alhpa"; did you mean "alpha"?'])
+  refuses(t, { variants: { alpha: 1, beta: 2 }, serve: 'alpha', offVariant: 'alhpa' }, ['/offVariant names a variant "alhpa" that is not there; did you mean "alpha"?'])
   accepts(t, { variants: ['a', 'b'], serve: 'b' })
   accepts(t, { variants: ['a', 'b'], serve: 'b', offVariant: 'b' })
   accepts(t, { offVariant: 'on' })
-  refuses(t, { offVariant: 'none' }, ['/offVariant there is no variant "none"; there are "on", "off"'])
+  refuses(t, { offVariant: 'none' }, ['/offVariant names a variant "none" that is not there; there are "on", "off"'])
   t.end()
 })
 
 t.test('every variant that a flag names must be one of its own', (t) => {
   const draw = (serve: unknown, ...expected: string[]) => refuses(t, { variants: ['a', 'b'], serve }, expected)
-  draw('nope', '/serve there is no variant "nope"; there are "a", "b"')
-  draw({ variant: 'nope' }, '/serve/variant there')
-  draw({ split: { a: 1, nope: 1 } }, '/serve/split/nope there')
-  draw({ variant: 'a', percentage: 5, otherwise: 'nope' }, '/serve/otherwise there')
+  draw('nope', '/serve names a variant "nope" that is not there; there are "a", "b"')
+  draw({ variant: 'nope' }, '/serve/variant names')
+  draw({ split: { a: 1, nope: 1 } }, '/serve/split/nope names')
+  draw({ variant: 'a', percentage: 5, otherwise: 'nope' }, '/serve/otherwise names')
   refuses(t, { variants: ['a', 'b'], serve: 'a', targets: [{ variant: 'nope' }], rules: [{ when: { attribute: 'a', operator: 'exists' }, serve: 'nope' }], experiment: { control: 'nope' } },
-    ['/targets/0/variant there', '/rules/0/serve there', '/experiment/control there'])
-  refuses(t, { environments: { production: { serve: 'nope' }, staging: { serve: { variant: 'nope' } } } }, ['/environments/production/serve there', '/environments/staging/serve/variant there'])
+    ['/targets/0/variant names', '/rules/0/serve names', '/experiment/control names'])
+  refuses(t, { environments: { production: { serve: 'nope' }, staging: { serve: { variant: 'nope' } } } }, ['/environments/production/serve names', '/environments/staging/serve/variant names'])
   refuses(t, { variants: ['a', 2], serve: 'nope' }, ['/variants/1 must'])
   t.end()
 })
@@ -250,10 +250,10 @@ t.test('a prerequisite must exist with its variant', (t) => {
   const others = among({ plain: {}, colours: { variants: ['red', 'green'], serve: 'red' } })
   accepts(t, { prerequisites: [{ flag: 'plain' }, { flag: 'plain', variant: 'off' }, { flag: 'colours', variant: 'red' }] }, others)
   refuses(t, { prerequisites: [{ flag: 'nowhere' }, { flag: 'colours' }, { flag: 'colours', variant: 'gren' }, { flag: 'plain', variant: 'red' }] }, [
-    '/prerequisites/0/flag there is no flag "nowhere"; create it first',
+    '/prerequisites/0/flag names a flag "nowhere" that is not there; create it first',
     '/prerequisites/1/variant is missing; say which variant: "red", "green"',
-    '/prerequisites/2/variant there is no variant "gren"; did you mean "green"?',
-    '/prerequisites/3/variant there is no variant "red"'], others)
+    '/prerequisites/2/variant names a variant "gren" that is not there; did you mean "green"?',
+    '/prerequisites/3/variant names a variant "red" that is not there'], others)
   t.end()
 })
 
@@ -281,10 +281,10 @@ t.test('segments must exist and not lead back to themselves', (t) => {
     return 'details' in checked ? checked.details.map(({ path, message }) => `${path} ${message}`) : []
   }
   t.same(check('new', { all: [{ segment: 'a' }, { segment: 'b' }] }), [])
-  t.same(check('new', { all: [{ segment: 'a' }, { segment: 'nowhere' }] }), ['/when/all/1/segment there is no segment "nowhere"; create it first'])
+  t.same(check('new', { all: [{ segment: 'a' }, { segment: 'nowhere' }] }), ['/when/all/1/segment names a segment "nowhere" that is not there; create it first'])
   t.same(check('c', { not: { segment: 'a' } }), ['/when/not/segment leads back to this segment (c → a → b → c); leave one of them out'])
   t.same(check('new', { segment: 'new' }), ['/when/segment leads back to this segment (new → new); leave one of them out'])
-  refuses(t, { serve: 'off', rules: [{ when: { not: { segment: 'nowhere' } } }] }, ['/rules/0/when/not/segment there is no segment "nowhere"; create it first'], others)
+  refuses(t, { serve: 'off', rules: [{ when: { not: { segment: 'nowhere' } } }] }, ['/rules/0/when/not/segment names a segment "nowhere" that is not there; create it first'], others)
   t.same(checkSegment('x', {}, others), { details: [{ path: '/when', message: 'is missing; it must be one of { "all": […] }, { "any": […] }, { "not": … }, { "segment": key } or a condition' }] })
   t.end()
 })

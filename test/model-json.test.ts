@@ -38,8 +38,8 @@ t.test('what JSON.parse refuses is refused', (t) => {
 
 t.test('a syntax error says what stands where, by line and column, and what is needed', (t) => {
   for (const [text, said] of Object.entries({
-    '': 'is empty where JSON is needed, such as {} (line 1, column 1)',
-    ' \n ': 'is empty where JSON is needed, such as {} (line 2, column 2)',
+    '': 'the text is empty; JSON such as {} is needed (line 1, column 1)',
+    ' \n ': 'the text is empty; JSON such as {} is needed (line 2, column 2)',
     '{\n  "a": 1,\n}': 'a comma must not stand before "}": remove it (line 3, column 1)',
     '[1,]': 'a comma must not stand before "]": remove it (line 1, column 4)',
     '{"a":}': '"}" stands where a value is needed (line 1, column 6)',

@@ -155,7 +155,7 @@ t.test('what has no route is refused unread, and another method is told which th
     t.match((await app.inject({ method, url: '/nothing?user=alice', headers: { 'content-type': 'application/x' }, payload: method === 'GET' ? undefined : '{bad' })).json(), { statusCode: 404, code: 'FST_FLAGS_ROUTE_NOT_FOUND', message: `There is no route ${method} /nothing` }, method)
   }
   const wrong = await app.inject({ method: 'DELETE', url: '/flags/x/evaluate' })
-  t.match(wrong.json(), { statusCode: 405, code: 'FST_FLAGS_METHOD_NOT_ALLOWED', message: 'Here is no DELETE, but GET, HEAD, POST' })
+  t.match(wrong.json(), { statusCode: 405, code: 'FST_FLAGS_METHOD_NOT_ALLOWED', message: 'This path takes no DELETE, but GET, HEAD, POST' })
   t.equal(wrong.headers.allow, 'GET, HEAD, POST')
   const options = await app.inject({ method: 'OPTIONS', url: '/readyz' })
   t.match([options.statusCode, options.headers.allow, options.body], [204, 'GET, HEAD', ''])

@@ -74,6 +74,7 @@ t.test('what cannot be answered is said in the protocol\'s words, whoever refuse
     [{ payload: Buffer.from([0x7b, 0xff, 0x7d]), headers: json }, 400, 'PARSE_ERROR'],
     [{ payload: '{}', headers: { 'content-type': 'text/plain' } }, 400, 'PARSE_ERROR'],
     [{ payload: '{"context":{}}', headers: { ...json, 'content-encoding': 'gzip' } }, 400, 'PARSE_ERROR'],
+    [{ payload: 'null', headers: json }, 400, 'INVALID_CONTEXT'],
     [{ payload: '{}', headers: json }, 400, 'INVALID_CONTEXT'],
     [{ payload: '{"targetingKey":"u1"}', headers: json }, 400, 'INVALID_CONTEXT'],
     [{ payload: '[]', headers: json }, 400, 'INVALID_CONTEXT'],
@@ -99,7 +100,7 @@ t.test('another method is told which there is, unread, in the protocol\'s words'
     const { statusCode, headers, body } = await app.inject({ method, url, ...method === 'PUT' && { headers: { 'content-type': 'application/json' }, payload: '{bad' } })
     return [statusCode, headers.allow, body]
   }
-  const refused = (method: string, allow: string) => [405, allow, JSON.stringify({ errorCode: 'GENERAL', errorDetails: `Here is no ${method}, but ${allow}` })]
+  const refused = (method: string, allow: string) => [405, allow, JSON.stringify({ errorCode: 'GENERAL', errorDetails: `This path takes no ${method}, but ${allow}` })]
   for (const url of [single('on-off'), single('unknown'), bulk]) {
     t.same(await ask(plain, 'GET', url), refused('GET', 'POST'))
     t.same(await ask(plain, 'PUT', url), refused('PUT', 'POST'))

@@ -51,5 +51,5 @@ export function readText (kind: Kind, text: string) {
 export function invalidDocument (what: string, details: ErrorDetail[]): Error {
   const [first] = details
   const more = details.length === 1 ? '' : `, and ${details.length - 1} more`
-  return Object.assign(new errors.INVALID_DOCUMENT(what, `${first?.path ?? ''} ${first?.message ?? ''}${more}`.trim()), { details })
+  return Object.assign(new errors.INVALID_DOCUMENT(what, `${first?.path || 'it'} ${first?.message ?? ''}${more}`), { details })
 }

@@ -110,7 +110,8 @@ function * walkUnion (union: Schema, branches: Schema[], value: unknown, path: s
   } else if (branches.some((branch) => walk(branch, value, path, definitions).next().done)) {
     return
   }
-  yield wrong(path, union, value)
+  const mayBeText = typeof value === 'string' && branches.some((branch) => follow(branch, definitions).type === 'string')
+  yield mayBeText ? { kind: 'wrong', path, message: mustBe(union) } : wrong(path, union, value)
 }
 
 /** Walks the branch that was meant; fields of the other branches are told to be that, not to be unknown. */

@@ -58,7 +58,7 @@ function * checkPrerequisites ({ key, others, sound }: Subject, settings: Enviro
       continue
     }
     const flag = others.flag(needed)
-    if (flag === undefined) yield { path: `${place}/flag`, message: `there is no flag "${needed}"; create it first` }
+    if (flag === undefined) yield { path: `${place}/flag`, message: `names a flag "${needed}" that is not there; create it first` }
     else yield * checkMeant({ flag, variants: variantsOf(flag) }, variant, `${place}/variant`)
   }
 }

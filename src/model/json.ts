@@ -125,7 +125,7 @@ function closes (mark: string | undefined, frame: Frame | undefined): boolean {
 
 /** One sentence on what stands at `start` and what should. */
 function syntaxError (text: string, start: number, expecting: string, frame: Frame | undefined): string {
-  if (text.length === 0 || (start === text.length && frame === undefined)) return 'is empty where JSON is needed, such as {}'
+  if (text.length === 0 || (start === text.length && frame === undefined)) return 'the text is empty; JSON such as {} is needed'
   const wanted = expecting === ', or end'
     ? frame === undefined ? 'nothing more' : `"," or "${frame.list ? ']' : '}'}"`
     : expecting === ':' ? '":"' : expecting.startsWith('name') ? 'a field\'s name in double quotes' : 'a value'

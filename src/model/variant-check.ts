@@ -40,7 +40,7 @@ export function * checkMeant (subject: Pick<Subject, 'flag' | 'variants'>, varia
 
 export function * checkNamed ({ variants }: Pick<Subject, 'variants'>, variant: string, path: string): Details {
   if (variants === undefined || variants.has(variant)) return
-  yield { path, message: `there is no variant "${variant}"${didYouMean(variant, variants.keys()) || `; there are ${listed(variants.keys())}`}` }
+  yield { path, message: `names a variant "${variant}" that is not there${didYouMean(variant, variants.keys()) || `; there are ${listed(variants.keys())}`}` }
 }
 
 /** Something that may be served, for a sentence. */

@@ -33,7 +33,7 @@ export function * checkWhen (when: unknown, path: string, around: Surroundings, 
   }
   if (node.not !== undefined) yield * checkWhen(node.not, pointer(path, 'not'), around, level + 1)
   if (node.segment !== undefined && around.sound(`${path}/segment`) && around.others.segment(node.segment) === undefined) {
-    yield { path: `${path}/segment`, message: `there is no segment "${node.segment}"; create it first` }
+    yield { path: `${path}/segment`, message: `names a segment "${node.segment}" that is not there; create it first` }
   }
   if (node.attribute !== undefined && around.sound(path)) {
     for (const fault of faultsOfCondition(node as Condition, around.effort)) yield { path: path + fault.path, message: fault.message }

@@ -33,13 +33,13 @@ const Names = Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 10
 const TargetNames = Type.Optional(Type.Object({ users: Names, groups: Names, regions: Names }, { additionalProperties: false, description: 'an object such as { "users": ["user_123"], "groups": ["beta"] }' }))
 const Version = Type.Optional(Type.Integer({ minimum: 1, description: 'the version that this change applies to' }))
 const SwitchBody = Type.Optional(Type.Object({ version: Version }, { additionalProperties: false }))
-const TargetsBody = Type.Object({ variant: Type.Optional(Key), add: TargetNames, remove: TargetNames, version: Version }, { additionalProperties: false })
+const TargetsBody = Type.Object({ variant: Type.Optional(Key), add: TargetNames, remove: TargetNames, version: Version }, { additionalProperties: false, description: 'an object such as { "add": { "users": ["user_123"] } }' })
 const MoveBody = Type.Optional(Type.Object({
   from: Type.Optional(Type.Integer({ minimum: -1, description: 'the stage that this moves on from, as GET …/rollout tells it, the first being 0' })),
   rule: Type.Optional(Type.Union([Type.String(), Type.Integer({ minimum: 0 })], { description: 'the name or the number of a rule, the first being 0' })),
   version: Version
 }, { additionalProperties: false }))
-const RevertBody = Type.Object({ version: Type.Integer({ minimum: 1, description: 'the version to go back to, as the history tells it' }) }, { additionalProperties: false })
+const RevertBody = Type.Object({ version: Type.Integer({ minimum: 1, description: 'the version to go back to, as the history tells it' }) }, { additionalProperties: false, description: 'an object such as { "version": 42 }' })
 
 const operations: Operations = {
   ...adminOperations,

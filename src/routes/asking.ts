@@ -73,7 +73,7 @@ export function askingInBody (body: unknown): Asking | undefined {
   for (const [name, value] of Object.entries(others).slice(0, 100)) {
     // Beside each other attributes may have any name, but an object's that looks like "context" is a slip of the pen.
     const hint = didYouMean(name, ['context', 'environment'])
-    if (isHolder || (hint !== '' && jsonTypeOf(value) === 'object')) faults.push({ path: pointer('', name), message: `is not known here${hint}; what is known of who asks stands in "context", such as { "context": { "targetingKey": "u1", "plan": "pro" } }` })
+    if (isHolder || (hint !== '' && jsonTypeOf(value) === 'object')) faults.push({ path: pointer('', name), message: `is not known here; what is known of who asks stands in "context", such as { "context": { "targetingKey": "u1", "plan": "pro" } }${hint}` })
   }
   if (environment !== undefined && !isKey(environment)) faults.push({ path: '/environment', message: 'must be the name of an environment; leave it out for the one this server answers for' })
   const place = isHolder ? '/context' : ''

@@ -8,7 +8,7 @@ import { identify, isMissing, isShortText, type Asking } from './asking.js'
  * context, are nobody known. Any other attribute may have any value; what the protocol may add beside `context` is not looked at.
  */
 export function askingInOfrep ({ body }: FastifyRequest): Asking {
-  if (body === undefined || body === null) throw new errors.INVALID_JSON('it is empty; send { "context": { "targetingKey": "user-1" } }')
+  if (body === undefined) throw new errors.INVALID_JSON('it is empty; send { "context": { "targetingKey": "user-1" } }')
   const context = isObject(body) ? body.context : undefined
   if (context === null) return { context: {}, environment: undefined }
   if (!isObject(context)) throw refuse(`the body must be an object such as { "context": { "targetingKey": "user-1", "plan": "pro" } }${context === undefined ? ', with all that is known of the user inside "context"' : ''}`)

@@ -131,19 +131,21 @@ function validatorOf (schema: TSchema, part: string) {
   return (value: unknown) => {
     validator ??= Compile(schema)
     if (validator.Check(value)) return true
-    if (optional && value === null) return { value: undefined } // Fastify gives null for a body that is not there
-    return { error: invalid(part, faultsOf(schema, value).map(({ path, message }) => ({ path, message }))) }
+    const given = value ?? undefined // Fastify gives null for a body that is not there
+    if (optional && given === undefined) return { value: undefined }
+    return { error: invalid(part, faultsOf(schema, given).map(({ path, message }) => ({ path, message }))) }
   }
 }
 
 /** INVALID_REQUEST for a part of a request that its schema refuses. */
 export function invalid (part: string, details: ErrorDetail[]): FlagsError {
-  return Object.assign(new errors.INVALID_REQUEST(`The ${part} is not valid: ${sentence(details)}`), { statusCode: 400, details })
+  return Object.assign(new errors.INVALID_REQUEST(`The ${part} is not valid: ${sentence(details, 'it')}`), { statusCode: 400, details })
 }
 
-function sentence ([first, ...more]: ErrorDetail[]): string {
+/** `whole`: what the sentence is about where that is no part. */
+function sentence ([first, ...more]: ErrorDetail[], whole = ''): string {
   if (first === undefined) return 'see details'
-  return `${first.path} ${first.message}`.trim() + (more.length === 0 ? '' : `, and ${more.length} more`)
+  return `${first.path || whole} ${first.message}`.trim() + (more.length === 0 ? '' : `, and ${more.length} more`)
 }
 
 /** An empty body is no body: `curl -X POST -H 'content-type: application/json'` sends one. */

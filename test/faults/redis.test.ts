@@ -175,7 +175,7 @@ t.test('row 6: what Redis holds is damaged, or Redis refuses: the others go on, 
 
   await t.test('out of memory', async (t) => {
     await client.config('SET', 'maxmemory', '1')
-    t.match(await write(), { status: 503, code: 'FST_FLAGS_STORE_UNAVAILABLE', message: /nothing was written.*out of memory/ })
+    t.match(await write(), { status: 503, code: 'FST_FLAGS_STORE_UNAVAILABLE', message: /nothing can be written.*out of memory/ })
     t.equal(app.flags.status, 'READY', 'it can still be read')
     await client.config('SET', 'maxmemory', '0')
     t.match(await write(), { status: 200 })
