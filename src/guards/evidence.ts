@@ -40,18 +40,22 @@ export const noEvidence: readonly number[] = Object.freeze(suppositions.map(() =
 
 /**
  * An always-valid p-value of all that was added up: below α with a chance of at most α, however often one looks, where the new
- * thing is no worse than allowed. Of a rollout, the evidence of each of its stages: half of the belief is that it is worse from
- * the first on, half that it is only from some later one on, for what was fine with a few says nothing then.
+ * thing is no worse than allowed. Where it was cut into stretches of time it may be worse from the beginning of any of them on:
+ * what was fine for long says nothing against that, and would otherwise hide it for as long again.
  */
-export function chanceOf (...stages: Array<readonly number[]>): number {
+export function chanceOf (...stretches: Array<readonly number[]>): number {
   const logs: number[] = []
   let since = noEvidence
-  for (const [stage, evidence] of [...stages.entries()].reverse()) {
+  for (const [i, evidence] of [...stretches.entries()].reverse()) {
     since = since.map((sum, i) => sum + evidence[i]!)
-    const belief = stages.length === 1 ? 1 : stage === 0 ? 0.5 : 0.5 / (stages.length - 1)
-    logs.push(Math.log(belief) + logSum(suppositions.map(({ belief }, i) => Math.log(belief) + since[i]!)))
+    logs.push(Math.log(beliefIn(i)) + logSum(suppositions.map(({ belief }, i) => Math.log(belief) + since[i]!)))
   }
   return Math.min(1, Math.exp(-logSum(logs)))
+}
+
+/** That it is worse from a stretch on, the first being 0; of however many, these come to 1 at most. */
+function beliefIn (stretch: number): number {
+  return stretch === 0 ? 0.8 : 0.2 / (stretch * (stretch + 1))
 }
 
 /** The central hypergeometric distribution of how many of the bad are on the treated side, up to a factor. */

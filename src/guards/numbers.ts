@@ -40,9 +40,12 @@ type RequestMetric = keyof typeof looksAt
 
 const sides = ['control', 'treated'] as const
 
+/** Milliseconds of the stretches that evidence is cut into, and new stages cut it, too. */
+const stretchOf = 6 * 3_600_000
+
 /*
  * What is added up of a rollout, by name: at:<stage>:<side> requests at a stage; <side>:requests, :failed, :timed and :slow of
- * all stages; and <metric>:<stage>:<i> the evidence. Noughts are left out.
+ * all stages; and <metric>:<stage>:<stretch>:<i> the evidence. Noughts are left out.
  */
 
 export function numbersOf (stage: number, both: Both): Sums {
@@ -55,13 +58,14 @@ export function numbersOf (stage: number, both: Both): Sums {
   return withoutNoughts(numbers)
 }
 
-/** What a piece of traffic says of everything that the guard watches. */
-export function evidenceNumbers (stage: number, guard: Guard, both: Both): Sums {
+/** What a piece of traffic says of everything that the guard watches. `time`: about when it was, epoch milliseconds. */
+export function evidenceNumbers (stage: number, time: number, guard: Guard, both: Both): Sums {
+  const stretch = Math.floor(time / stretchOf)
   const numbers: Record<string, number> = {}
   for (const metric of watchedOf(guard)) {
     const { of, count } = looksAt[metric]
     const side = (counted: Counted): Side => ({ requests: counted[of], bad: counted[count] })
-    for (const [i, number] of evidenceOf(side(both.control), side(both.treated), guard[metric]!.atMost).entries()) numbers[`${metric}:${stage}:${i}`] = number
+    for (const [i, number] of evidenceOf(side(both.control), side(both.treated), guard[metric]!.atMost).entries()) numbers[`${metric}:${stage}:${stretch}:${i}`] = number
   }
   return withoutNoughts(numbers)
 }
@@ -77,12 +81,24 @@ export function requestsAt (stage: number, sums: Sums): { control: number, treat
   return { control: sums[`at:${stage}:control`] ?? 0, treated: sums[`at:${stage}:treated`] ?? 0 }
 }
 
-/** Of all stages, of which there are so many. */
-export function seenOf (metric: RequestMetric, stages: number, sums: Sums): Seen {
+export function seenOf (metric: RequestMetric, sums: Sums): Seen {
   const { of, count } = looksAt[metric]
   const side = (name: typeof sides[number]) => ({ count: sums[`${name}:${count}`] ?? 0, of: sums[`${name}:${of}`] ?? 0 })
-  const evidence = Array.from({ length: stages }, (_, stage) => noEvidence.map((none, i) => sums[`${metric}:${stage}:${i}`] ?? none))
-  return { control: side('control'), treated: side('treated'), chance: chanceOf(...evidence) }
+  return { control: side('control'), treated: side('treated'), chance: chanceOf(...stretchesOf(metric, sums)) }
+}
+
+/** The evidence by stretches, in their order. */
+function stretchesOf (metric: RequestMetric, sums: Sums): number[][] {
+  const stretches = new Map<string, { stage: number, stretch: number, evidence: number[] }>()
+  for (const [name, number] of Object.entries(sums)) {
+    const [kind, stage, stretch, i] = name.split(':')
+    if (kind !== metric) continue
+    const key = `${stage}:${stretch}`
+    let known = stretches.get(key)
+    if (known === undefined) stretches.set(key, known = { stage: Number(stage), stretch: Number(stretch), evidence: [...noEvidence] })
+    known.evidence[Number(i)] = number
+  }
+  return Array.from(stretches.values()).sort((a, b) => a.stage - b.stage || a.stretch - b.stretch).map(({ evidence }) => evidence)
 }
 
 function withoutNoughts (numbers: Sums): Sums {

@@ -28,9 +28,9 @@ export function alarmAt (guard: Guard): number {
 }
 
 /** `goal`: what is known of the guard's goal at this stage. */
-export function standingOf ({ guard, stages }: GuardedRollout, stage: number, sums: Sums, goal: Seen | undefined): Standing {
+export function standingOf ({ guard }: GuardedRollout, stage: number, sums: Sums, goal: Seen | undefined): Standing {
   const metrics: Standing['metrics'] = {}
-  for (const metric of watchedOf(guard)) metrics[metric] = seenOf(metric, stages.length, sums)
+  for (const metric of watchedOf(guard)) metrics[metric] = seenOf(metric, sums)
   if (goal !== undefined) metrics.goal = goal
   const requests = requestsAt(stage, sums)
   return { requests, enough: requests.treated >= (guard.minimum ?? defaultMinimum), metrics, alarmAt: alarmAt(guard) }

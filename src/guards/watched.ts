@@ -88,7 +88,7 @@ export class Watched {
 
   /** What is to be added; `all`, with pieces that might still grow. */
   nextAddition (time: number, all: boolean): Addition | undefined {
-    this.#gather(all)
+    this.#gather(time, all)
     if (this.#sent === undefined && Object.keys(this.#numbers).length > 0) {
       this.#sent = { addition: { id: randomUUID(), of: this.rollout.id, numbers: this.#numbers, time }, since: performance.now() }
       this.#numbers = {}
@@ -129,7 +129,7 @@ export class Watched {
     return Array.from(this.#stages.values()).some(({ piece }) => piece.requests > 0)
   }
 
-  #gather (all: boolean): void {
+  #gather (time: number, all: boolean): void {
     const now = performance.now()
     for (const [number, stage] of this.#stages) {
       const { fresh, piece } = stage
@@ -141,7 +141,7 @@ export class Watched {
         this.seen = now
       }
       if (piece.requests > 0 && (all || isWhole(piece.requests, now - stage.since))) {
-        this.#note(evidenceNumbers(number, this.rollout.guard, piece))
+        this.#note(evidenceNumbers(number, time, this.rollout.guard, piece))
         stage.piece = new Both()
       }
     }
