@@ -16,11 +16,11 @@ export interface Side { readonly requests: number, readonly bad: number }
 
 /** The odds supposed, and how likely each is held to be beforehand. */
 const suppositions = [
-  { odds: 1.3, belief: 0.1 },
-  { odds: 1.6, belief: 0.25 },
-  { odds: 2.1, belief: 0.35 },
-  { odds: 3, belief: 0.15 },
-  { odds: 6, belief: 0.1 },
+  { odds: 1.3, belief: 0.08 },
+  { odds: 1.6, belief: 0.3 },
+  { odds: 2.1, belief: 0.4 },
+  { odds: 3, belief: 0.1 },
+  { odds: 6, belief: 0.07 },
   { odds: 20, belief: 0.05 }
 ] as const
 
@@ -55,7 +55,7 @@ export function chanceOf (...stretches: Array<readonly number[]>): number {
 
 /** That it is worse from a stretch on, the first being 0; of however many, these come to 1 at most. */
 function beliefIn (stretch: number): number {
-  return stretch === 0 ? 0.8 : 0.2 / (stretch * (stretch + 1))
+  return stretch === 0 ? 0.9 : 0.1 / (stretch * (stretch + 1))
 }
 
 /** The central hypergeometric distribution of how many of the bad are on the treated side, up to a factor. */
