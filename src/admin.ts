@@ -124,6 +124,7 @@ export class Admin {
   }
 
   async #seen (key: string, flag: Flag, { environment = '', rule, stage }: Pick<Rollout, 'environment' | 'rule' | 'stage'>): Promise<Standing | undefined> {
+    if (stage < 0) return undefined // there is nobody to see before the first
     const guarded = guardedServesOf(key, flag, environment).find(({ rollout }) => rollout.rule === rule)
     try {
       return guarded && await this.#guards?.standing(guarded.rollout, stage)

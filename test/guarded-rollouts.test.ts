@@ -17,6 +17,7 @@ import { beginningsOf, caughtUp, settleRollouts, stageAt } from '../src/model/st
 import { Replica } from '../src/replica.js'
 import { StageAnnouncer } from '../src/replica/announce-stages.js'
 import { MemoryStore } from '../src/store/memory.js'
+import { startAdmin } from './helpers/admin.js'
 import { evaluate, subjectOf } from './helpers/evaluate.js'
 
 const hour = 3_600_000
@@ -387,4 +388,17 @@ t.test('a guard stops its rollout, or lets the clock go on, by one write in its 
   t.equal(await stop(ruled!, 0), true)
   t.match(await admin.rollout('b', { environment: 'production', rule: 1 }), { status: 'paused', stage: 0, alarm: {}, moved: { action: 'pause', updatedBy: 'guard' }, why: /: 24 of 1200 / })
   t.match(admin.get('b').environments, { production: { enabled: true }, staging: { enabled: true } })
+})
+
+t.test('a guarded rollout is told of at every stage, before its first and at its last too', async (t) => {
+  const { ask } = await startAdmin(t)
+  const guard = { errors: {}, latency: { overMs: 500 }, goal: { name: 'purchase' } }
+  await ask('PUT', '/flags/a', { body: { enabled: true, serve: { stages: [{ percentage: 5, at: '2100-01-01T00:00:00Z' }, { percentage: 25 }, { percentage: 100 }], guard } } })
+  const { guard: before, ...soon } = (await ask('GET', '/flags/a/rollout')).body
+  t.match(soon, { stage: -1, status: 'running', next: { stage: 0, at: '2100-01-01T00:00:00.000Z' } })
+  t.same(before, { minimum: 200, enough: true }, 'there is nobody to see')
+  for (const stage of [0, 1, 2]) {
+    await ask('POST', '/flags/a/rollout/advance', { body: { from: stage - 1 } })
+    t.match(await ask('GET', '/flags/a/rollout'), { status: 200, body: { stage, guard: { minimum: 200, metrics: { errors: {}, latency: {}, goal: {} } } } })
+  }
 })
