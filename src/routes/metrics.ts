@@ -72,13 +72,17 @@ function streamsText (streams: ReadonlySet<() => number>): string {
   return metricText('fastify_flags_event_streams', 'gauge', 'How many event streams are open.', [['', [...streams].reduce((sum, size) => sum + size(), 0)]])
 }
 
-/** Refuses whoever has no such token. */
+/** Refuses whoever has no such token, or one for a single environment: metrics tell of all. */
 function admission (tokens: Record<'admin' | 'read' | 'evaluation', EvaluationTokens>, attempts: Attempts) {
   const find = readTokens(tokens, { admin: 'admin.tokens', read: 'admin.readTokens', evaluation: 'evaluation.tokens' }, ['evaluation'])
   return async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
     const { authorization } = request.headers
     const bearer = find(authorization)
-    if (bearer !== undefined) return attempts.admit(request, reply, bearer)
+    if (bearer !== undefined) {
+      attempts.admit(request, reply, bearer)
+      if (bearer.environment === undefined) return
+      throw new errors.FORBIDDEN(`The token of ${bearer.actor} is for the environment ${bearer.environment} alone, and metrics tell of all environments; use a read token`)
+    }
     if (authorization !== undefined) attempts.fail(request, reply)
     reply.header('www-authenticate', 'Bearer realm="fastify-flags"')
     throw new errors.UNAUTHORIZED('Send "Authorization: Bearer <secret>" with a read, admin or evaluation token of this server; FLAGS_READ_TOKENS=prometheus=secret makes one')

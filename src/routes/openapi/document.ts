@@ -114,7 +114,7 @@ function errorsOf (group: Operations, { errors: own = [], body }: Operation, acc
   if (path.includes('{')) names.add('INVALID_REQUEST')
   if (body !== undefined) for (const name of ['INVALID_REQUEST', 'INVALID_JSON', 'BODY_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'] as const) names.add(name)
   if (access !== 'none') for (const name of ['UNAUTHORIZED', 'TOO_MANY_ATTEMPTS'] as const) names.add(name)
-  if (access === 'write') names.add('FORBIDDEN')
+  if (access === 'write' || access === 'metrics') names.add('FORBIDDEN')
   return names
 }
 

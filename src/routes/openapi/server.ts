@@ -33,7 +33,7 @@ export const serverOperations: Operations = {
     },
     'GET /metrics': {
       summary: 'Metrics for Prometheus',
-      description: 'Open where evaluation is; otherwise for read, admin and evaluation tokens, since it names the flags.',
+      description: 'Open where evaluation is; otherwise for read, admin and evaluation tokens, since it names the flags. It tells of all environments, so a token for one of them does not open it.',
       access: 'metrics',
       answers: { 200: { description: 'The Prometheus text format.', type: 'text/plain; version=0.0.4; charset=utf-8', schema: { type: 'string' }, example: 'fastify_flags_evaluations_total{flag="new_checkout_flow",variant="on",reason="STATIC"} 1027\nfastify_flags_revision 42\n' } }
     }
