@@ -5,7 +5,6 @@ import exactStudentCdf from '@stdlib/stats-base-dists-t-cdf'
 import exactStudentQuantile from '@stdlib/stats-base-dists-t-quantile'
 import t from 'tap'
 import { chiSquareTail, normalCdf, normalQuantile, studentQuantile, studentTails } from '../src/experiments/distributions.js'
-import { chanceOf, evidenceOf, noEvidence, type Side } from '../src/guards/evidence.js'
 import { resultsOf } from '../src/experiments/results.js'
 import type { Counts } from '../src/experiments/counts.js'
 import { compareMeans, compareRates, rateInterval, sampleRatio, unitsForMean, unitsForRate, type Amounts, type Comparison, type Interval, type Rate } from '../src/experiments/statistics.js'
@@ -169,51 +168,6 @@ t.test('sizes that chance brings are not suspect, sizes that it does not bring a
   const sizes = (units: number, share: number): [number, number] => { const a = chance.binomial(units, share); return [a, units - a] }
   t.ok(part(10_000, () => sampleRatio(sizes(2000, 0.3), [0.3, 0.7])! < 0.001) <= 0.002)
   t.ok(part(1000, () => sampleRatio(sizes(20_000, 0.48), [0.5, 0.5])! < 0.001) > 0.98)
-  t.end()
-})
-
-/** Requests of the new arm until it is said to be worse; Infinity when it never is within `most`. */
-function alarmAfter (chance: Chance, { bad, worse, share, most, piece }: { bad: (piece: number) => number, worse: number, share: (piece: number) => number, most: number, piece: number }): number {
-  let evidence = [...noEvidence]
-  let requests = 0
-  for (let i = 0; requests < most; i++) {
-    const fresh = chance.binomial(piece, share(i))
-    const control = side(piece - fresh, chance.binomial(piece - fresh, bad(i)))
-    const treated = side(fresh, chance.binomial(fresh, bad(i) * worse))
-    requests += fresh
-    evidence = evidenceOf(control, treated).map((more, i) => evidence[i]! + more)
-    if (chanceOf(evidence) <= 0.005) return requests
-  }
-  return Infinity
-}
-
-const side = (requests: number, bad: number): Side => ({ requests, bad })
-
-t.test('of 1,000 rollouts without a difference at most 1 % alarm; of 1,000 that double an error rate of 1 %, 95 % do within 8,000 requests', (t) => {
-  const chance = new Chance(5)
-  const even = { bad: () => 0.01, worse: 1, share: () => 0.5, most: 8000, piece: 100 }
-  const alarmed = part(1000, () => alarmAfter(chance, even) < Infinity)
-  t.ok(alarmed <= 0.01, `without a difference: ${alarmed}`)
-  const caught = part(1000, () => alarmAfter(chance, { ...even, worse: 2 }) <= 8000)
-  t.ok(caught >= 0.95, `doubled: ${caught}`)
-  const bugs = part(200, () => alarmAfter(chance, { ...even, worse: 50, piece: 20 }) <= 100)
-  t.ok(bugs >= 0.95, `half of all fail: ${bugs}`)
-  t.end()
-})
-
-t.test('neither an outage while the share grows nor a side without requests is taken for an effect', (t) => {
-  const chance = new Chance(6)
-  // Added up over all, the new arm has more bad requests: most of its requests came in the bad time.
-  const growing = { bad: (i: number) => i < 40 ? 0.01 : 0.3, worse: 1, share: (i: number) => i < 40 ? 0.05 : 0.5, most: 3000, piece: 100 }
-  const alarmed = part(500, () => alarmAfter(chance, growing) < Infinity)
-  t.ok(alarmed <= 0.01, `in ${alarmed}`)
-  for (const [control, treated] of [[side(0, 0), side(9, 9)], [side(5, 5), side(5, 5)], [side(5, 0), side(5, 0)]]) {
-    for (const more of evidenceOf(control!, treated!)) t.ok(Math.abs(more) < 1e-9)
-  }
-  t.equal(chanceOf(noEvidence), 1)
-  t.ok(chanceOf(evidenceOf(side(100_000, 1000), side(100_000, 3000))) < 1e-100)
-  const allowed = part(300, () => chanceOf(evidenceOf(side(4000, chance.binomial(4000, 0.01)), side(4000, chance.binomial(4000, 0.015)), 1.5)) <= 0.005)
-  t.ok(allowed <= 0.01, `what is allowed alarms in ${allowed}`)
   t.end()
 })
 

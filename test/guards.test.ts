@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import fc from 'fast-check'
 import t from 'tap'
 import type { FlagsError } from '../src/errors.js'
 import type { Arm } from '../src/evaluation/arm.js'
@@ -6,6 +7,7 @@ import type { Addition, Claim, Ledger } from '../src/experiments/ledger.js'
 import { MemoryLedger } from '../src/experiments/memory.js'
 import { Recorder } from '../src/experiments/recorder.js'
 import { RedisLedger } from '../src/experiments/redis.js'
+import { chanceOf, evidenceOf, noEvidence } from '../src/guards/evidence.js'
 import { GuardWatch } from '../src/guards/watch.js'
 import { cohortOf, guardedRolloutOf, guardedServesOf, type Alarm, type Guard, type GuardedRollout } from '../src/model/guard.js'
 import type { Flag } from '../src/model/flag.js'
@@ -64,6 +66,27 @@ class Processes {
 function send (watch: GuardWatch, arm: Arm, requests: number, failed = 0, milliseconds = 10): void {
   for (let i = 0; i < requests; i++) watch.count(arm, i < failed, milliseconds)
 }
+
+t.test('a bet that those who are in fare worse is fair where they fare as well as is allowed', (t) => {
+  const logChoose = (n: number, k: number) => { let sum = 0; for (let i = 1; i <= k; i++) sum += Math.log((n - k + i) / i); return sum }
+  fc.assert(fc.property(fc.nat(60), fc.nat(60), fc.nat(120), fc.constantFrom(1, 1.5, 10), (control, treated, all, allowed) => {
+    const bad = Math.min(all, control + treated)
+    const [least, most] = [Math.max(0, bad - control), Math.min(bad, treated)]
+    // Every way the bad ones may fall, as likely as these odds make it.
+    const ways = Array.from({ length: most - least + 1 }, (_, i) => least + i)
+    const weights = ways.map((k) => Math.exp(logChoose(treated, k) + logChoose(control, bad - k) + k * Math.log(allowed)))
+    const total = weights.reduce((sum, weight) => sum + weight, 0)
+    const expected = noEvidence.map(() => 0)
+    for (const [i, k] of ways.entries()) {
+      const evidence = evidenceOf({ requests: control, bad: bad - k }, { requests: treated, bad: k }, allowed)
+      for (const [j, number] of evidence.entries()) expected[j]! += weights[i]! / total * Math.exp(number)
+    }
+    for (const value of expected) if (Math.abs(value - 1) > 1e-9) throw new Error(`it brings ${value}`)
+  }))
+  t.equal(chanceOf(noEvidence), 1)
+  t.ok(chanceOf(evidenceOf({ requests: 100_000, bad: 1000 }, { requests: 100_000, bad: 3000 })) < 1e-100)
+  t.end()
+})
 
 /** What part of the requests are of those who are in, what part of all fails, and how many times as many of theirs; up to so many of theirs, each look after so many of all. */
 interface Simulation { share: (look: number) => number, bad: (look: number) => number, worse?: number, most: number, requests?: number, guard?: Guard }
