@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
+import Fastify from 'fastify'
 import t from 'tap'
 import type { FlagsError } from '../src/errors.js'
 import type { Arm } from '../src/evaluation/arm.js'
@@ -11,6 +12,9 @@ import { chanceOf, evidenceOf, noEvidence } from '../src/guards/evidence.js'
 import { GuardWatch } from '../src/guards/watch.js'
 import { cohortOf, guardedRolloutOf, guardedServesOf, type Alarm, type Guard, type GuardedRollout } from '../src/model/guard.js'
 import type { Flag } from '../src/model/flag.js'
+import flags from '../src/index.js'
+import { FastifyFlags } from '../src/facade.js'
+import { until } from './helpers/redis-node.js'
 import type { Stage } from '../src/model/serve.js'
 import { Chance } from './helpers/chance.js'
 import { ask, snapshotOf, subjectOf } from './helpers/evaluate.js'
@@ -338,6 +342,43 @@ t.test('processes on a Redis see together what none of them would alone', async 
   t.match(await watches[1]!.standing(rollout, 0), { requests: { control: 0, treated: 199 }, enough: false, metrics: { errors: { chance: 1 } } }, 'what Redis has lost is seen no more')
   await Promise.all([...watches, lonely].map((watch) => watch.close()))
   t.same(processes.problems, [])
+})
+
+t.test('of four apps that all see a bug one stops the rollout, by one write, and each of them then serves what was before', async (t) => {
+  const { url: redis, namespace } = await startRedis(t)
+  const told: string[] = []
+  const apps = await Promise.all(Array.from({ length: 4 }, async (_, nth) => {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await app.register(flags, { redis, namespace })
+    app.get('/', async ({ flags }) => {
+      if (flags.isEnabled('checkout')) throw new Error('the bug')
+      return {}
+    })
+    app.flags.on('guard', () => { told.push(`app ${nth}`) })
+    return app
+  }))
+  const { admin } = apps[0]!.flags
+  await admin.put('checkout', { enabled: true, serve: { stages: [{ percentage: 0 }, { percentage: 50, hours: 1 }, { percentage: 100 }], guard: { errors: {}, minimum: 1 } } })
+  const { version } = await admin.advance('checkout')
+  const statuses = new Set<number>()
+  for (const app of apps) {
+    await until(() => app.flags.revision! >= version)
+    for (let user = 0; user < 100; user++) statuses.add((await app.inject({ url: '/', headers: { 'x-user-id': `u${user}` } })).statusCode)
+  }
+  t.same([...statuses].sort(), [200, 500])
+  await until(async () => {
+    await Promise.all(apps.map((app) => FastifyFlags.countingOf(app.flags).guards.flush()))
+    return admin.get('checkout').version > version
+  })
+  await Promise.all(apps.map((app) => FastifyFlags.countingOf(app.flags).guards.flush()))
+  const { history } = await admin.history('checkout')
+  t.match(history.filter(({ version: later }) => later > version), { length: 1, 0: { updatedBy: 'guard' } })
+  t.equal(told.length, 1)
+  for (const app of apps) {
+    await until(() => app.flags.admin.get('checkout').version > version)
+    for (let user = 0; user < 20; user++) t.equal((await app.inject({ url: '/', headers: { 'x-user-id': `u${user}` } })).statusCode, 200)
+  }
 })
 
 t.test('while Redis cannot be reached, or its answers are lost, counting waits for nothing, and in the end everything is counted once', async (t) => {
