@@ -120,7 +120,7 @@ export class Admin {
     const { document, provenance: { version } } = entry
     const rollout = rolloutOf(key, document, place, this.#replica.now())
     const [moved, seen] = await Promise.all([lastMoveOf(this.#replica.store, key, place), this.#seen(key, document, rollout)])
-    return { ...rollout, ...moved !== undefined && { moved }, ...rollout.guard !== undefined && { guard: { ...seen, ...rollout.guard } }, version }
+    return { ...rollout, ...moved !== undefined && { moved }, ...rollout.guard !== undefined && { guard: { ...seen, ...rollout.guard, enough: rollout.guard.enough || seen?.enough === true } }, version }
   }
 
   async #seen (key: string, flag: Flag, { environment = '', rule, stage }: Pick<Rollout, 'environment' | 'rule' | 'stage'>): Promise<Standing | undefined> {

@@ -9,6 +9,7 @@ import type { Outcome } from '../src/evaluation/details.js'
 import { explain } from '../src/evaluation/explain.js'
 import { moves } from '../src/evaluation/moves.js'
 import { FlagEntry, Snapshot } from '../src/evaluation/snapshot.js'
+import { FastifyFlags } from '../src/facade.js'
 import { checkFlag } from '../src/model/check.js'
 import type { Flag } from '../src/model/flag.js'
 import { guardedServesOf, isCompared, type Alarm, type Guard, type GuardedRollout } from '../src/model/guard.js'
@@ -391,14 +392,18 @@ t.test('a guard stops its rollout, or lets the clock go on, by one write in its 
 })
 
 t.test('a guarded rollout is told of at every stage, before its first and at its last too', async (t) => {
-  const { ask } = await startAdmin(t)
-  const guard = { errors: {}, latency: { overMs: 500 }, goal: { name: 'purchase' } }
+  const { ask, app } = await startAdmin(t)
+  const guard = { minimum: 3, errors: {}, latency: { overMs: 500 }, goal: { name: 'purchase' } }
   await ask('PUT', '/flags/a', { body: { enabled: true, serve: { stages: [{ percentage: 5, at: '2100-01-01T00:00:00Z' }, { percentage: 25 }, { percentage: 100 }], guard } } })
   const { guard: before, ...soon } = (await ask('GET', '/flags/a/rollout')).body
   t.match(soon, { stage: -1, status: 'running', next: { stage: 0, at: '2100-01-01T00:00:00.000Z' } })
-  t.same(before, { minimum: 200, enough: true }, 'there is nobody to see')
+  t.same(before, { minimum: 3, enough: true }, 'there is nobody to see')
   for (const stage of [0, 1, 2]) {
     await ask('POST', '/flags/a/rollout/advance', { body: { from: stage - 1 } })
-    t.match(await ask('GET', '/flags/a/rollout'), { status: 200, body: { stage, guard: { minimum: 200, metrics: { errors: {}, latency: {}, goal: {} } } } })
+    t.match(await ask('GET', '/flags/a/rollout'), { status: 200, body: { stage, guard: { minimum: 3, enough: stage === 2, metrics: { errors: {}, latency: {}, goal: {} } } } })
+    if (stage !== 1) continue
+    const arms = Array.from({ length: 100 }, (_, i) => app.flags.for(`u${i}`)).map((flags) => flags.snapshot.flag('a')!.evaluate(flags).counted!.arm!)
+    for (const arm of arms) FastifyFlags.countingOf(app.flags).guards.count(arm, false, 1)
+    t.match(await ask('GET', '/flags/a/rollout'), { body: { guard: { enough: true } } }, 'enough is enough, also where no clock waits for it')
   }
 })
