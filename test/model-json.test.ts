@@ -69,6 +69,25 @@ t.test('a field that stands twice is refused, with its path, also when it is spe
   t.end()
 })
 
+t.test('of any text that is JSON, exactly that is refused in which an object has two fields of one name, or __proto__', (t) => {
+  type Written = { text: string, isFine: boolean }
+  const names = fc.constantFrom('a', 'b', ':', '"', '\\', '\\"', 'a":1,"b', '{', '', '__proto__', 'constructor')
+  const written = fc.letrec<{ any: Written }>((tie) => ({
+    any: fc.oneof({ maxDepth: 4 },
+      fc.oneof(names, fc.double({ noNaN: true, noDefaultInfinity: true }), fc.boolean(), fc.constant(null)).map((value) => ({ text: JSON.stringify(value), isFine: true })),
+      fc.array(tie('any'), { maxLength: 3 }).map((items) => ({ text: `[${items.map(({ text }) => text).join()}]`, isFine: items.every(({ isFine }) => isFine) })),
+      fc.array(fc.tuple(names, tie('any')), { maxLength: 4 }).map((fields) => ({
+        text: `{${fields.map(([name, { text }]) => `${JSON.stringify(name)} : ${text}`).join()}}`,
+        isFine: new Set([...fields.map(([name]) => name), '__proto__']).size === fields.length + 1 && fields.every(([, { isFine }]) => isFine)
+      })))
+  })).any
+  fc.assert(fc.property(written, ({ text, isFine }) => {
+    const result = parseJson(text)
+    return 'value' in result ? isFine && JSON.stringify(result.value) === JSON.stringify(JSON.parse(text)) : !isFine
+  }), { numRuns: 500 })
+  t.end()
+})
+
 t.test('__proto__ is refused at any depth and touches no prototype', (t) => {
   t.equal(parsed('{"variants":{"__proto__":{"polluted":true}}}'), '/variants/__proto__: must not be called "__proto__": choose another name (line 1, column 14)')
   t.equal(parsed('{"\\u005f_proto__":{"polluted":true}}'), '/__proto__: must not be called "__proto__": choose another name (line 1, column 2)')

@@ -33,8 +33,47 @@ const blank = /[ \t\n\r]*/y
  */
 export function parseJson (source: string): { value: JsonValue } | { details: ErrorDetail[] } {
   const text = source.startsWith('\uFEFF') ? source.slice(1) : source
+  const value = parsePlain(text)
+  if (value !== undefined) return { value }
   const details = scan(text)
   return details.length > 0 ? { details } : { value: JSON.parse(text) }
+}
+
+/** The value of a text in which nothing is refused, in a quarter of the time; else undefined, and `scan` tells what is wrong. */
+function parsePlain (text: string): JsonValue | undefined {
+  try {
+    const value: JsonValue = JSON.parse(text)
+    return fieldsOf(value, 0) === colonsOf(text) ? value : undefined // of fields that stand twice JSON.parse keeps one
+  } catch {
+    return undefined
+  }
+}
+
+/** How many fields the objects of a value have in all; NaN when anything but a repeated field is refused. */
+function fieldsOf (value: JsonValue, depth: number): number {
+  if (typeof value === 'number') return Number.isFinite(value) ? 0 : NaN
+  if (typeof value !== 'object' || value === null) return 0
+  if (depth === maxDepth) return NaN
+  let fields = 0
+  if (Array.isArray(value)) {
+    for (const item of value) fields += fieldsOf(item, depth + 1)
+  } else {
+    for (const name in value) fields += name === '__proto__' ? NaN : 1 + fieldsOf(value[name]!, depth + 1)
+  }
+  return fields
+}
+
+/** How many fields are written in a text that is JSON: there is a colon for each, and no other but in strings. */
+function colonsOf (text: string): number {
+  let colons = 0
+  let isInString = false
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (code === 0x22) isInString = !isInString
+    else if (isInString) i += code === 0x5c ? 1 : 0 // what a backslash escapes may be a quote
+    else if (code === 0x3a) colons++
+  }
+  return colons
 }
 
 /** Reads the text token by token, with its own stack, so that no depth overflows the call stack. Stops at a syntax error. */
