@@ -113,7 +113,7 @@ function takeOutcome (subject: Subject, id: string, flag: unknown, variant: unkn
   if (typeof failed !== 'boolean') throw new errors.EVENT_REFUSED('failed must be true or false: whether the request ended in an error of the server')
   if (durationMs !== undefined && !(typeof durationMs === 'number' && durationMs >= 0 && durationMs < Infinity)) throw new errors.EVENT_REFUSED('durationMs must be a number of milliseconds, 0 or more, without quotes; leave it out where it is not known')
   const { details, counted } = entry.evaluate(subject)
-  if (counted?.arm === undefined) throw new errors.EVENT_REFUSED(`what the flag ${entry.key} serves in this context is not drawn by a rollout with a guard; send the whole context that the flag was evaluated with`)
+  if (counted?.arm === undefined) throw new errors.EVENT_REFUSED(`what the flag ${entry.key} serves in this context (${details.flagMetadata.cause ?? 'nothing'}) is not drawn by a rollout with a guard; send the whole context that the flag was evaluated with`)
   if (variant !== details.variant) throw new errors.EVENT_REFUSED(`variant must be the one that was served; in this context that is ${details.variant}, unless the rollout has moved since`)
   guards.reported(counted.arm, failed, durationMs, id, time)
 }
