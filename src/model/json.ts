@@ -65,13 +65,14 @@ function fieldsOf (value: JsonValue, depth: number): number {
 
 /** How many fields are written in a text that is JSON: there is a colon for each, and no other but in strings. */
 function colonsOf (text: string): number {
+  const bytes = Buffer.from(text) // a text's characters take V8 ten times as long, once it has seen texts of many kinds here
   let colons = 0
   let isInString = false
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i)
-    if (code === 0x22) isInString = !isInString
-    else if (isInString) i += code === 0x5c ? 1 : 0 // what a backslash escapes may be a quote
-    else if (code === 0x3a) colons++
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i]
+    if (byte === 0x22) isInString = !isInString
+    else if (isInString) i += byte === 0x5c ? 1 : 0 // what a backslash escapes may be a quote
+    else if (byte === 0x3a) colons++
   }
   return colons
 }
