@@ -3,7 +3,8 @@ import t from 'tap'
 import { UsageError } from '../src/sidecar/failures.js'
 import type { Env } from '../src/sidecar/options.js'
 import { withoutPassword } from '../src/sidecar/report.js'
-import { isLoopback, readSettings, tokenVariables } from '../src/sidecar/settings.js'
+import { isLoopback, readSettings } from '../src/sidecar/settings.js'
+import { tokenVariables } from '../src/sidecar/token-settings.js'
 import { commands } from '../src/sidecar/commands.js'
 import { commandHelp, help } from '../src/sidecar/help.js'
 import { readRedisText } from '../src/store/redis-text.js'
@@ -183,7 +184,7 @@ t.test('help names every command, and each command\'s every option and variable'
     for (const [option, { env }] of Object.entries(command.options)) for (const word of [`--${option}`, ...env]) t.match(own, word)
     for (const line of [...help().split('\n'), ...own.split('\n')]) t.ok(line.length <= 125, line)
   }
-  for (const name of Object.keys(tokenVariables)) t.match(commandHelp('serve', commands.get('serve')!), name)
+  for (const { name } of Object.values(tokenVariables)) t.match(commandHelp('serve', commands.get('serve')!), name)
 })
 
 t.test('one text says one server, a Cluster or Sentinels', async (t) => {
@@ -217,7 +218,7 @@ t.test('a Redis is shown without its passwords, and a text that cannot be read i
 
 t.test('the image and its composition set variables that there are, and copy files that there are', async (t) => {
   const [image, ignored, composition] = ['Dockerfile', 'Dockerfile.dockerignore', 'compose.yaml'].map((name) => readFileSync(`examples/sidecar/${name}`, 'utf8'))
-  const known = [...Object.keys(tokenVariables), ...Object.values(commands.get('serve')!.options).flatMap(({ env }) => env)]
+  const known = [...Object.values(tokenVariables).map(({ name }) => name), ...Object.values(commands.get('serve')!.options).flatMap(({ env }) => env)]
   for (const [name] of `${image} ${composition}`.matchAll(/\bFLAGS_\w+/g)) t.ok(known.includes(name), name)
   for (const [, name] of image!.matchAll(/^COPY (?!--from)(.*) \S+$/gm)) for (const file of name!.split(' ')) t.ok(existsSync(file) && ignored!.includes(`!${file}\n`), file)
   t.notMatch(image, /^ENV .*PORT/m, 'a platform may choose the port')

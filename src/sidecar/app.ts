@@ -12,7 +12,8 @@ import { addDocs, listRoutes } from './docs.js'
 import { logOutput } from './output.js'
 import { makeRequestLog } from './request-log.js'
 import { alwaysText, guardAnswers, logTrouble, requestId, setHeaders } from './requests.js'
-import { isEmpty, type Settings } from './settings.js'
+import type { Settings } from './settings.js'
+import { isEmpty } from './token-settings.js'
 
 /** The sidecar as a Fastify app, ready to listen. */
 export async function buildSidecar ({ store, environment, namespace, trust, snapshotFile, tokens, requestTimeout, logLevel, open, cors, publicUrl }: Settings): Promise<FastifyInstance> {

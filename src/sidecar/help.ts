@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { groups, type Command } from './commands.js'
 import { exitCodes } from './failures.js'
 import type { Option } from './options.js'
-import { tokenVariables } from './settings.js'
+import { tokenVariables } from './token-settings.js'
 import { targetOptions } from './target.js'
 
 const width = 24
@@ -48,7 +48,7 @@ ${[
 
 function serving (): string {
   return `Secrets stand in the environment only, as name=secret,name=secret; a name stands in the history, and may stand here twice
-${Object.entries(tokenVariables).map(([name, what]) => entry(name, what)).join('')}
+${Object.values(tokenVariables).map(({ name, help }) => entry(name, help)).join('')}
 Logs are JSON lines on stdout; what a person should read at the start is on stderr.
 It ends with 0 after SIGTERM or SIGINT, once what was asked is answered (a second signal ends it at once, with 1);
 with 2 when an option or variable is wrong, and with 1 when it cannot start or breaks.

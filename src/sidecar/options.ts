@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
 import { nearest } from '../model/nearest.js'
 import { UsageError } from './failures.js'
+import { variableMeant } from './token-settings.js'
 
 export type Env = Readonly<Record<string, string | undefined>>
 
@@ -78,8 +79,7 @@ export function chosen<Name extends string> (given: Map<string, Given>, names: r
 
 function unknownOption (rawName: string, name: string, table: Readonly<Record<string, Option>>): UsageError {
   if (/token|secret|password/i.test(name)) {
-    const variable = /read/i.test(name) ? 'FLAGS_READ_TOKENS' : /eval/i.test(name) ? 'FLAGS_EVALUATION_TOKENS' : /browser/i.test(name) ? 'FLAGS_BROWSER_TOKENS' : 'FLAGS_ADMIN_TOKENS'
-    const setting = 'url' in table ? 'FLAGS_TOKEN=secret' : `${variable}=name=secret`
+    const setting = 'url' in table ? 'FLAGS_TOKEN=secret' : `${variableMeant(name)}=name=secret`
     return new UsageError(`${rawName} is no option: every user of this machine can read a command line, so secrets stand in the environment only; set ${setting}`)
   }
   const meant = nearest(name, Object.keys(table))

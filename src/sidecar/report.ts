@@ -4,7 +4,8 @@ import type { FastifyFlags } from '../facade.js'
 import { describeTrust } from '../plugin/trust.js'
 import { readRedisText } from '../store/redis-text.js'
 import { version } from './help.js'
-import { isEmpty, type EvaluationTokens, type Settings } from './settings.js'
+import type { Settings } from './settings.js'
+import { isEmpty, type EvaluationTokens } from './token-settings.js'
 
 /** What a person should know once it listens: where, from what, for whom, what is closed and how to open it. */
 export function report (settings: Settings, url: string, flags: FastifyFlags): string {

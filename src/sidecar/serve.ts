@@ -8,7 +8,8 @@ import { buildSidecar } from './app.js'
 import { FailedError } from './failures.js'
 import { logsWritten, outliveReaders } from './output.js'
 import { report } from './report.js'
-import { isEmpty, type Settings } from './settings.js'
+import type { Settings } from './settings.js'
+import { isEmpty } from './token-settings.js'
 
 /** Runs a sidecar until a signal ends the process. Logs are JSON lines on stdout; `tell` is told what a person should read. */
 export async function serve (settings: Settings, tell: (text: string) => void): Promise<void> {

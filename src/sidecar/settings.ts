@@ -4,11 +4,11 @@ import { isKey } from '../model/key.js'
 import { nearest } from '../model/nearest.js'
 import { checkCors, type Cors } from '../routes/cors.js'
 import { splitUrl } from '../routes/public-url.js'
-import { readTokens } from '../routes/tokens.js'
 import { parseRange } from '../plugin/trust.js'
 import { readRedisText } from '../store/redis-text.js'
 import { UsageError } from './failures.js'
 import { chosen, readOptions, type Env, type Given, type Option } from './options.js'
+import { isEmpty, readTokenSettings, tokenVariables, type TokenSettings } from './token-settings.js'
 
 export const serveOptions = {
   redis: { value: 'URL', env: ['FLAGS_REDIS', 'REDIS_URL'], help: 'keep the flags in Redis: redis://localhost:6379 (rediss:// with TLS); a Cluster: redis://HOST:6379,redis://HOST:6379; behind Sentinels: sentinel://HOST:26379,HOST:26379/NAME (sentinels:// with TLS)' },
@@ -28,19 +28,6 @@ export const serveOptions = {
   dev: { env: ['FLAGS_DEV'], help: 'for trying things on this machine: makes an admin token and prints it' }
 } as const satisfies Record<string, Option>
 
-/** Secrets stand in the environment only: every user of a machine can read its command lines. */
-export const tokenVariables = {
-  FLAGS_ADMIN_TOKENS: 'who may change flags (without it the admin routes are off)',
-  FLAGS_READ_TOKENS: 'who may read the admin routes',
-  FLAGS_EVALUATION_TOKENS: 'which servers may ask (needed beyond this machine); qa@staging=secret counts in that environment alone',
-  FLAGS_BROWSER_TOKENS: 'which front ends may ask, for "public" flags only; likewise'
-} as const
-
-/** Secrets by the name of who holds them; several, so that one can be replaced while both count. */
-export type Tokens = Record<string, string[]>
-/** Secrets that may each be limited to an environment. */
-export type EvaluationTokens = Record<string, Array<string | { secret: string, environment: string }>>
-
 export interface Settings {
   store: { kind: 'redis', url: string } | { kind: 'file', path: string } | { kind: 'memory' }
   host: string
@@ -58,7 +45,7 @@ export interface Settings {
   dev: boolean
   /** Whether the evaluation routes answer without a token. */
   open: boolean
-  tokens: { admin: Tokens, read: Tokens, evaluation: EvaluationTokens, browser: EvaluationTokens }
+  tokens: TokenSettings
   /** What is allowed and yet probably not meant. */
   warnings: string[]
 }
@@ -72,13 +59,7 @@ export function readSettings (argv: readonly string[], env: Env): Settings {
 
 export function settingsOf (given: Map<string, Given>, env: Env): Settings {
   const text = (name: keyof typeof serveOptions, fallback: string) => given.get(name)?.text ?? fallback
-  const tokens = {
-    admin: splitTokens('FLAGS_ADMIN_TOKENS', env),
-    read: splitTokens('FLAGS_READ_TOKENS', env),
-    evaluation: splitLimited('FLAGS_EVALUATION_TOKENS', env),
-    browser: splitLimited('FLAGS_BROWSER_TOKENS', env)
-  }
-  checkTokens(tokens)
+  const tokens = readTokenSettings(env)
   const host = text('host', '127.0.0.1')
   const dev = given.has('dev')
   if (dev && !isLoopback(host)) {
@@ -185,43 +166,9 @@ function readLogLevel (level: Given | undefined): string {
   return name
 }
 
-/** `alice=secret,ci=secret`, a name as often as it has secrets. Never says a secret. */
-function splitTokens (variable: keyof typeof tokenVariables, env: Env): Tokens {
-  const tokens: Tokens = Object.create(null)
-  for (const [index, entry] of (env[variable] ?? '').split(',').entries()) {
-    if (entry.trim() === '') continue
-    const [, name, secret] = /^\s*([^=\s]+)\s*=\s*(\S+)\s*$/.exec(entry) ?? []
-    if (name === undefined || secret === undefined) throw new UsageError(`${variable} is wrong at entry ${index + 1}; write it as name=secret,name=secret, without spaces inside`)
-    ;(tokens[name] ??= []).push(secret)
-  }
-  return tokens
-}
-
-/** `shop=secret,qa@staging=secret`: what follows the last @ of a name is the environment that its secret is limited to. */
-function splitLimited (variable: keyof typeof tokenVariables, env: Env): EvaluationTokens {
-  const tokens: EvaluationTokens = Object.create(null)
-  for (const [written, secrets] of Object.entries(splitTokens(variable, env))) {
-    const at = written.lastIndexOf('@')
-    const name = at === -1 ? written : written.slice(0, at)
-    const environment = at === -1 ? undefined : written.slice(at + 1)
-    if (name === '' || (environment !== undefined && !isKey(environment))) throw new UsageError(`${variable} has "${written}"; write name@environment=secret, or name=secret for all environments`)
-    ;(tokens[name] ??= []).push(...secrets.map((secret) => environment === undefined ? secret : { secret, environment }))
-  }
-  return tokens
-}
-
-/** Secrets are long enough for one, can stand in a header, and each opens one thing only. */
-function checkTokens (tokens: Settings['tokens']): void {
-  try {
-    readTokens(tokens, { admin: 'FLAGS_ADMIN_TOKENS', read: 'FLAGS_READ_TOKENS', evaluation: 'FLAGS_EVALUATION_TOKENS', browser: 'FLAGS_BROWSER_TOKENS' }, ['evaluation', 'browser'])
-  } catch (error) {
-    throw isFlagsError(error) ? new UsageError(error.message) : error
-  }
-}
-
 /** Variables that begin as ours do and nearly have a name of ours: FLAGS_ADMIN_TOKEN would quietly do nothing. */
 function misspelt (env: Env): string[] {
-  const known = [...Object.keys(tokenVariables), 'FLAGS_URL', 'FLAGS_TOKEN', ...Object.values(serveOptions).flatMap(({ env }) => env)]
+  const known = [...Object.values(tokenVariables).map(({ name }) => name), 'FLAGS_URL', 'FLAGS_TOKEN', ...Object.values(serveOptions).flatMap(({ env }) => env)]
   return Object.keys(env).filter((name) => name.startsWith('FLAGS_') && !known.includes(name)).flatMap((name) => {
     const meant = nearest(name, known)
     return meant === undefined ? [] : [`the variable ${name} does nothing; did you mean ${meant}?`]
@@ -233,10 +180,6 @@ function shown (redis: Given | undefined): string[] {
   if (redis?.from !== '--redis') return []
   const understood = readRedisText(redis.text)
   return 'hasPassword' in understood && understood.hasPassword ? ['every user of this machine can read the password in --redis; set FLAGS_REDIS instead'] : []
-}
-
-export function isEmpty (tokens: EvaluationTokens): boolean {
-  return Object.keys(tokens).length === 0
 }
 
 const loopback = new BlockList()
