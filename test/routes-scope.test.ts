@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { connect, type AddressInfo } from 'node:net'
+import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createGunzip, gzipSync } from 'node:zlib'
 import Fastify, { type FastifyInstance, type FastifyPluginAsync, type FastifyServerOptions } from 'fastify'
@@ -97,6 +98,7 @@ t.test('a body is read whole however it comes: with its head, in pieces, without
   app.addHook('onRequest', async ({ raw }) => { for (const event of ['end', 'close']) raw.on(event, () => { ends.push(event) }) })
   app.addHook('preParsing', async ({ headers }, _, payload) => {
     if (headers['x-listen'] !== undefined) payload.on('data', (bytes: Buffer) => { heard.push(String(bytes)) })
+    if (headers['x-decode'] !== undefined) (payload as Readable).setEncoding('utf8')
     return headers['x-gzip'] === undefined ? payload : payload.pipe(createGunzip())
   })
   await app.register(group)
@@ -128,6 +130,8 @@ t.test('a body is read whole however it comes: with its head, in pieces, without
   t.same(await send(1, head(long.length) + long), [`{"body":${long}}`])
   t.same(await send(1, head(length, 'X-Listen: yes\r\n') + body), [answer])
   t.same(heard, [body])
+  const plain = '{"name":"Zoe"}' // as long in characters as in bytes
+  t.same(await send(1, head(plain.length, 'X-Decode: yes\r\n') + plain), [`{"body":${plain}}`], 'nor does a hook harm that asks for text')
   const zipped = gzipSync(body)
   t.same(await send(1, Buffer.concat([Buffer.from(head(undefined, 'X-Gzip: yes\r\n') + `${zipped.length.toString(16)}\r\n`), zipped, Buffer.from('\r\n0\r\n\r\n')])), [answer])
   const short = await app.inject({ method: 'PUT', url: '/things/a', headers: { 'content-type': 'application/json', 'content-length': '3' }, body })

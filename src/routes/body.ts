@@ -14,7 +14,7 @@ type Payload = Readable & { receivedEncodedLength?: number }
  */
 export function readBytes (request: FastifyRequest, payload: Payload, done: Done): void {
   const length = Number(request.headers['content-length'])
-  const mayBeThere = length > 0 && length <= small && payload === request.raw && payload.readableFlowing === null
+  const mayBeThere = length > 0 && length <= small && payload === request.raw && payload.readableFlowing === null && payload.readableEncoding === null
   if (!mayBeThere) return collect(request, payload, length, done)
   process.nextTick(() => {
     const bytes: unknown = payload.readableLength === length ? payload.read() : null
