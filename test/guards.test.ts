@@ -8,17 +8,17 @@ import type { Addition, Claim, Ledger } from '../src/experiments/ledger.js'
 import { MemoryLedger } from '../src/experiments/memory.js'
 import { Recorder } from '../src/experiments/recorder.js'
 import { RedisLedger } from '../src/experiments/redis.js'
+import { FastifyFlags } from '../src/facade.js'
 import { chanceOf, evidenceOf, noEvidence } from '../src/guards/evidence.js'
 import { GuardWatch } from '../src/guards/watch.js'
+import flags from '../src/index.js'
 import { cohortOf, guardedRolloutOf, guardedServesOf, type Alarm, type Guard, type GuardedRollout } from '../src/model/guard.js'
 import type { Flag } from '../src/model/flag.js'
-import flags from '../src/index.js'
-import { FastifyFlags } from '../src/facade.js'
-import { until } from './helpers/redis-node.js'
 import type { Stage } from '../src/model/serve.js'
 import { Chance } from './helpers/chance.js'
 import { ask, snapshotOf, subjectOf } from './helpers/evaluate.js'
 import { patient } from './helpers/ledger-contract.js'
+import { until } from './helpers/redis-node.js'
 import { emptyNamespace, startRedis } from './helpers/redis.js'
 import { road } from './helpers/road.js'
 
@@ -230,9 +230,13 @@ t.test('what cannot be done now is tried again, what was done is not, and while 
 /** A ledger that can be out of reach, or do what it is asked and not say so. */
 class Faulty extends MemoryLedger {
   mode: 'well' | 'down' | 'silent' = 'well'
+  refused = 0
 
   async #perhaps<T> (ask: () => Promise<T>): Promise<T> {
-    if (this.mode === 'down') throw new Error('no connection')
+    if (this.mode === 'down') {
+      this.refused++
+      throw new Error('no connection')
+    }
     const answer = await ask()
     if (this.mode === 'silent') throw new Error('no answer')
     return answer
@@ -290,13 +294,17 @@ t.test('closing sends what there is, acts on nothing, and tells what was lost', 
   const { control, treated } = armsOf(rollout)
   const watch = processes.watch()
   for (let i = 0; i < 20; i++) watch.count(i % 2 === 0 ? control : treated, i % 2 === 1, 10)
-  watch.reported(treated, true, 10, 'event', processes.now)
-  await watch.close()
+  await watch.flush()
+  ledger.mode = 'down'
+  const closed = watch.close()
+  await until(() => ledger.refused > 0)
+  ledger.mode = 'well'
+  await closed
   watch.count(treated, true, 10)
   const next = processes.watch()
   const { requests, metrics } = await next.standing(rollout, 0)
-  t.same(requests, { control: 10, treated: 11 })
-  t.ok(metrics.errors!.chance < 0.005, 'a piece that had only begun is compared, too')
+  t.same(requests, { control: 10, treated: 10 })
+  t.ok(metrics.errors!.chance < 0.005, 'a piece that had only begun is compared, too, and sent again until it arrives')
   t.same(processes.stops, [])
   ledger.mode = 'down'
   next.count(treated, true, 10)

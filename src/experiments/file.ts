@@ -160,7 +160,7 @@ export class FileLedger implements Ledger {
         if (units.push(line) === unitsInALine) units = []
       }
     }
-    lines.push(...tallies.sums.lines())
+    for (const line of tallies.sums.lines(now)) lines.push(line)
     const looks = await replaceFile(this.#path, lines.map((line) => written([line])), () => this.#lock.isOurs())
     if (looks !== undefined) this.#size = this.#rewrittenSize = looks.size
   }

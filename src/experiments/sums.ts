@@ -1,4 +1,4 @@
-import { hashOf, unitsKeptFor, type Addition, type Claim, type Sums } from './ledger.js'
+import { hashOf, knownFor, unitsKeptFor, type Addition, type Claim, type Sums } from './ledger.js'
 import { Recent } from './recent.js'
 
 /** An addition as it is written to a file; without `batch`, what earlier ones came to. */
@@ -53,11 +53,17 @@ export class KeptSums {
     for (const [of, { time }] of this.#kept) if (time < now - unitsKeptFor) this.#kept.delete(of)
   }
 
-  * lines (): Generator<AdditionLine | ClaimLine> {
+  /** What there is, without the claims that are over. */
+  * lines (now: number): Generator<AdditionLine | ClaimLine> {
     for (const [sums, { sums: numbers, time }] of this.#kept) yield { sums, numbers, time }
+    const claims = new Map<string, ClaimLine>()
     for (const [name, by, time] of this.#claims.entries()) {
+      if (time < now - 2 * knownFor) continue
       const [claimed, hash] = name.split(' ') as [string, string]
-      yield { claimed, by, ids: [hash], time }
+      const known = claims.get(by)
+      if (known === undefined) claims.set(by, { claimed, by, ids: [hash], time })
+      else known.ids.push(hash)
     }
+    yield * claims.values()
   }
 }

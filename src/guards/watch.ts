@@ -107,8 +107,11 @@ export class GuardWatch {
     this.#closed = true
     clearTimeout(this.#timer)
     const end = performance.now() + closesWithin
-    do await this.flush(true); while (this.#unsent() > 0 && performance.now() < end && await pause(50, true))
-    if (this.#unsent() > 0) this.#report(new errors.OUTCOMES_LOST(this.#unsent(), 'this process ended before they could be'))
+    const isSent = () => Array.from(this.#watched.values()).every(({ isSent }) => isSent)
+    do await this.flush(true); while (!isSent() && performance.now() < end && await pause(50, true))
+    let lost = 0
+    for (const { waiting } of this.#watched.values()) lost += waiting
+    if (lost > 0) this.#report(new errors.OUTCOMES_LOST(lost, 'this process ended before they could be'))
   }
 
   #watch (rollout: GuardedRollout): Watched | undefined {
@@ -120,12 +123,6 @@ export class GuardWatch {
       this.#wake()
     }
     return watched
-  }
-
-  #unsent (): number {
-    let requests = 0
-    for (const watched of this.#watched.values()) requests += watched.waiting
-    return requests
   }
 
   #wake (): void {
@@ -157,7 +154,7 @@ export class GuardWatch {
       if (requests + reported > 0) this.#report(new errors.OUTCOMES_LOST(requests + reported, 'they were sent, and for nearly an hour nothing said whether they had arrived'))
       return
     }
-    if (watched.waiting === 0 && !watched.hasPieces && performance.now() - watched.seen > idleAfter) this.#watched.delete(watched.rollout.id)
+    if (watched.isSent && !watched.hasPieces && performance.now() - watched.seen > idleAfter) this.#watched.delete(watched.rollout.id)
   }
 
   async #send (watched: Watched, all: boolean): Promise<void> {

@@ -116,6 +116,11 @@ export class Watched {
     return given
   }
 
+  /** Whether all that is to be sent has arrived. */
+  get isSent (): boolean {
+    return this.waiting === 0 && this.#sent === undefined && Object.keys(this.#numbers).length === 0
+  }
+
   /** How many requests are not known to be added. */
   get waiting (): number {
     let requests = requestsIn(this.#numbers) + (this.#claimed?.outcomes.length ?? 0) + this.#reported.length
