@@ -459,7 +459,7 @@ t.test('a goal is told to those whom the rollout draws at its stage, and fewer w
   await recorder.flush(true)
   await watch.flush(true)
   const { metrics, alarmAt } = await watch.standing(rollout, 1)
-  t.match(processes.stops, [{ stage: 2, alarm: { metric: 'goal', stage: 2, ...metrics.goal } }])
+  t.match(processes.stops, [{ stage: 2, alarm: { metric: 'goal', stage: 2 } }]) // perhaps before all of them were recorded
   t.ok(metrics.goal!.chance <= alarmAt)
   t.ok(Math.abs(metrics.goal!.control.count / metrics.goal!.control.of - 0.3) < 0.02)
   t.ok(Math.abs(metrics.goal!.treated.count / metrics.goal!.treated.of - 0.1) < 0.02)
