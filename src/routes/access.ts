@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteShorthandOptions } from 'fastify'
 import { errors } from '../errors.js'
 import type { Snapshot } from '../evaluation/snapshot.js'
 import type { Subject } from '../evaluation/subject.js'
@@ -23,8 +23,10 @@ export type Asker = Bearer<'server' | 'browser'> | undefined
 export interface Access {
   /** Whoever holds a token; none where none is asked for. */
   readonly bearers: ReadonlyArray<NonNullable<Asker>>
-  /** Who sends the request. Throws UNAUTHORIZED, or TOO_MANY_ATTEMPTS. */
+  /** Who sends the request; its token is looked for once. Throws UNAUTHORIZED, or TOO_MANY_ATTEMPTS. */
   admit (request: FastifyRequest, reply: FastifyReply): Asker
+  /** For routes that take a body: whoever may not ask is told so before it is read. */
+  readonly beforeBody: Pick<RouteShorthandOptions, 'onRequest'>
   /** For whom and where to answer. Throws NOT_READY, or FORBIDDEN for an identity or an environment that is not theirs to name. */
   subjectOf (request: FastifyRequest, asking: Asking | undefined, asker: Asker): Subject
   /** Whether they may know of a flag. */
@@ -37,21 +39,29 @@ export function openAccess (app: FastifyInstance, { tokens, browserTokens, ident
   const asksTokens = tokens !== undefined || browserTokens !== undefined
   const find = readTokens({ server: tokens, browser: browserTokens }, { server: 'evaluation.tokens', browser: 'evaluation.browserTokens' }, ['server', 'browser'])
   const attempts = attemptsOf(app)
+  const kAsker = Symbol('fastify-flags.asker')
+
+  function admit (request: FastifyRequest & { [kAsker]?: Asker }, reply: FastifyReply): Asker {
+    if (!asksTokens) return undefined
+    return (request[kAsker] ??= identify(request, reply))
+  }
+
+  function identify (request: FastifyRequest, reply: FastifyReply): Asker {
+    const { 'x-api-key': apiKey, authorization = typeof apiKey === 'string' ? `Bearer ${apiKey}` : undefined } = request.headers
+    const found = find(authorization)
+    if (found !== undefined) {
+      attempts.admit(request, reply, found)
+      return found
+    }
+    if (authorization !== undefined) attempts.fail(request, reply)
+    reply.header('www-authenticate', `Bearer realm="fastify-flags"${authorization === undefined ? '' : ', error="invalid_token"'}`)
+    throw new errors.UNAUTHORIZED(authorization === undefined ? 'Send "Authorization: Bearer <secret>" (or "X-API-Key: <secret>") with an evaluation token of this server' : 'This server does not know the token in Authorization; it must be: Bearer <secret>')
+  }
 
   return {
     bearers: find.bearers,
-    admit (request, reply) {
-      if (!asksTokens) return undefined
-      const { 'x-api-key': apiKey, authorization = typeof apiKey === 'string' ? `Bearer ${apiKey}` : undefined } = request.headers
-      const bearer = find(authorization)
-      if (bearer !== undefined) {
-        attempts.admit(request, reply, bearer)
-        return bearer
-      }
-      if (authorization !== undefined) attempts.fail(request, reply)
-      reply.header('www-authenticate', `Bearer realm="fastify-flags"${authorization === undefined ? '' : ', error="invalid_token"'}`)
-      throw new errors.UNAUTHORIZED(authorization === undefined ? 'Send "Authorization: Bearer <secret>" (or "X-API-Key: <secret>") with an evaluation token of this server' : 'This server does not know the token in Authorization; it must be: Bearer <secret>')
-    },
+    admit,
+    beforeBody: asksTokens ? { onRequest: (request, reply, done) => { admit(request, reply); done() } } : {},
     subjectOf (request, asking, asker) {
       if (app.flags.status === 'NOT_READY') throw new errors.NOT_READY() // there is no caller's default to answer with
       const own = request.flags

@@ -26,7 +26,7 @@ interface KeyRoute { Params: { key: string } }
 export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (app, { prefix, cors, openapi, ...who }) => {
   if (!app.hasDecorator('flags')) throw new errors.INVALID_OPTION('evaluationRoutes needs fastify-flags in the same scope, before it: await app.register(flags)')
   const access = openAccess(app, who)
-  const { admit, subjectOf, sees } = access
+  const { admit, beforeBody, subjectOf, sees } = access
   const scope = openScope(app, { prefix, keyed: ['/flags'], bodyLimit, visible: openapi, operations: evaluationOperations })
   allowOrigins(app, cors, ['/flags', '/flags/:key/evaluate', '/flags/events'])
   const note = noteEvaluations(app)
@@ -44,8 +44,7 @@ export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (ap
 
   scope.get<KeyRoute>('/flags/:key/evaluate', (request, reply) => evaluate(request, reply, admit(request, reply), askingInQuery(request)))
 
-  scope.post<KeyRoute>('/flags/:key/evaluate', { onRequest: async (request, reply) => { admit(request, reply) } }, (request, reply) => // before the body is read
-    evaluate(request, reply, admit(request, reply), askingInBody(request.body)))
+  scope.post<KeyRoute>('/flags/:key/evaluate', beforeBody, (request, reply) => evaluate(request, reply, admit(request, reply), askingInBody(request.body)))
 
   scope.get('/flags', (request, reply) => {
     const asker = admit(request, reply)
@@ -59,7 +58,7 @@ export const evaluationRoutes: FastifyPluginAsync<EvaluationOptions> = async (ap
     return sendJson(reply, `{"flags":[${text}]}`)
   })
 
-  scope.post('/flags/events', { bodyLimit: eventsBodyLimit, onRequest: async (request, reply) => { admit(request, reply) } }, (request, reply) => {
+  scope.post('/flags/events', { bodyLimit: eventsBodyLimit, ...beforeBody }, (request, reply) => {
     const answer = takeEvents(request, reply, admit(request, reply), access, FastifyFlags.countingOf(app.flags))
     reply.code(answer.errors.length === 0 ? 202 : 207)
     return answer

@@ -42,7 +42,7 @@ interface KeyRoute { Params: { key: string } }
 export const ofrepRoutes: FastifyPluginAsync<OfrepOptions> = async (app, { prefix, publicUrl, cors, maxStreams = 10_000, openapi, ...who }) => {
   if (!app.hasDecorator('flags')) throw new errors.INVALID_OPTION('ofrepRoutes needs fastify-flags in the same scope, before it: await app.register(flags)')
   if (!Number.isInteger(maxStreams) || maxStreams < 0) throw new errors.INVALID_OPTION('evaluation.maxStreams must be a whole number, 0 or more')
-  const { admit, subjectOf, sees, bearers } = openAccess(app, who)
+  const { admit, beforeBody, subjectOf, sees, bearers } = openAccess(app, who)
   const tokens = openStreamTokens(bearers)
   const attempts = attemptsOf(app)
   const { origin, path } = publicUrl === undefined ? { path: '' } : splitUrl(publicUrl)
@@ -65,10 +65,7 @@ export const ofrepRoutes: FastifyPluginAsync<OfrepOptions> = async (app, { prefi
     streams.close()
   })
 
-  // Before the body is read.
-  const before = bearers.length === 0 ? {} : { onRequest: async (request: FastifyRequest, reply: FastifyReply) => { admit(request, reply) } }
-
-  scope.post<KeyRoute>(paths.one, before, (request, reply) => {
+  scope.post<KeyRoute>(paths.one, beforeBody, (request, reply) => {
     const asker = admit(request, reply)
     const { key } = request.params
     const subject = subjectOf(request, askingInOfrep(request), asker)
@@ -80,7 +77,7 @@ export const ofrepRoutes: FastifyPluginAsync<OfrepOptions> = async (app, { prefi
     return sendJson(reply, toOfrep(key, outcome, asker?.grant === 'browser'))
   })
 
-  scope.post(paths.all, before, (request, reply) => {
+  scope.post(paths.all, beforeBody, (request, reply) => {
     const late = catchUp(request)
     return late === undefined ? answerAll(request, reply) : late.then(() => answerAll(request, reply))
   })
@@ -152,7 +149,7 @@ function stampAt (snapshot: Snapshot, environment: string, now: number): string 
   return begun === 0 ? stampOf(snapshot) : `${stampOf(snapshot)}-${begun.toString(36)}`
 }
 
-// What a person would be told of (a field that stands twice) is no matter between programs, and costs ten times as much.
+// What a person would be told of (a field that stands twice) is no matter between programs, and costs twice as much.
 function parseFast (text: string): unknown {
   try {
     return JSON.parse(text.charCodeAt(0) === 0xFEFF ? text.slice(1) : text)

@@ -1,4 +1,4 @@
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
+import { createHmac, hash, timingSafeEqual } from 'node:crypto'
 import { errors } from '../errors.js'
 import { isKey } from '../model/key.js'
 
@@ -82,5 +82,5 @@ function check (secret: unknown, option: string): asserts secret is string {
 }
 
 function digestOf (secret: string): Buffer {
-  return createHash('sha256').update(secret, 'latin1').digest()
+  return hash('sha256', Buffer.from(secret, 'latin1'), 'buffer')
 }
