@@ -2,6 +2,7 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import type { Test } from 'tap'
+import { endWith } from './end-with.js'
 
 export interface FlagsProcess { ask (what: string, how?: object): Promise<any> }
 
@@ -12,16 +13,9 @@ export async function startFlagsProcess (t: Test, options: { url: string, namesp
     execArgv: [...process.execArgv, ...clock],
     env: { ...process.env, SHIFT: String(shift) }
   })
-  const exited = once(child, 'exit')
-  const end = () => { child.kill('SIGKILL') }
-  process.once('exit', end)
-  t.teardown(async () => {
-    process.off('exit', end)
-    end()
-    await exited
-  })
+  const ended = endWith(t, child)
   const waiting = new Map<number, (answer: unknown) => void>()
-  await Promise.race([once(child, 'message'), exited.then(([code]) => { throw new Error(`flags-process ended with ${code}`) })])
+  await Promise.race([once(child, 'message'), ended.then((code) => { throw new Error(`flags-process ended with ${code}`) })])
   child.on('message', ({ id, answer }: { id: number, answer: unknown }) => { waiting.get(id)?.(answer) })
   return {
     ask: async (what, how = {}) => await new Promise((resolve) => {

@@ -1,9 +1,9 @@
 import { spawn, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
 import { resolve } from 'node:path'
 import type { Test } from 'tap'
 import { run } from '../../src/sidecar/run.js'
 import type { Terminal } from '../../src/sidecar/terminal.js'
+import { endWith } from './end-with.js'
 
 /** The real command line in a process of its own, ended with the test. */
 export interface Cli {
@@ -29,7 +29,7 @@ export function startCli (t: Test, argv: string[], { cwd, env = {} }: CliOptions
     stdio: ['ignore', 'pipe', 'pipe']
   })
   const out = { stdout: '', stderr: '' }
-  const ended = once(child, 'close').then(([code, signal]) => (code ?? signal) as number | string)
+  const ended = endWith(t, child)
   const url = new Promise<string>((resolve, reject) => {
     child.stdout.on('data', (data) => { out.stdout += data })
     child.stderr.on('data', (data) => {
@@ -40,10 +40,6 @@ export function startCli (t: Test, argv: string[], { cwd, env = {} }: CliOptions
     void ended.then((code) => reject(new Error(`it ended with ${code}: ${out.stderr}`)))
   })
   url.catch(() => {}) // told by whoever waits for it
-  t.teardown(async () => {
-    if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
-    await ended
-  })
   return { child, out, url, ended, end: (signal = 'SIGTERM') => { child.kill(signal); return ended } }
 }
 

@@ -3,20 +3,14 @@ import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
+import { endWith } from './end-with.js'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 
 /** Runs a program until the test ends, and resolves once it listens as often as it should; fails with what it printed. */
 export async function startProgram (test: Test, args: string[], { env = {}, cwd = root, listeners = 1 }: { env?: NodeJS.ProcessEnv, cwd?: string, listeners?: number } = {}): Promise<{ addresses: string[] }> {
   const child = spawn(process.execPath, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
-  const exited = once(child, 'exit')
-  const end = () => { child.kill('SIGTERM') }
-  process.once('exit', end) // a test that timed out runs no teardown
-  test.teardown(async () => {
-    process.off('exit', end)
-    end()
-    await exited
-  })
+  const ended = endWith(test, child, 'SIGTERM')
   let printed = ''
   const addresses: string[] = []
   await new Promise<void>((resolve, reject) => {
@@ -27,7 +21,7 @@ export async function startProgram (test: Test, args: string[], { env = {}, cwd 
     }
     child.stdout.on('data', read)
     child.stderr.on('data', read)
-    void exited.then(([code]) => reject(new Error(`${args.join(' ')} ended with ${code}:\n${printed}`)))
+    void ended.then((code) => reject(new Error(`${args.join(' ')} ended with ${code}:\n${printed}`)))
   })
   return { addresses }
 }
