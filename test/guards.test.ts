@@ -246,6 +246,39 @@ class Faulty extends MemoryLedger {
   override claim = (claim: Claim) => this.#perhaps(() => super.claim(claim))
 }
 
+t.test('what was done is done again where a store comes back with data of before', async (t) => {
+  const acts: string[] = []
+  const act = async (what: string) => {
+    acts.push(what)
+    return true
+  }
+  const watch = new GuardWatch({
+    ledger: new MemoryLedger(),
+    now: () => Date.now(),
+    act: { stop: async () => await act('stop'), enough: async () => await act('enough') },
+    report: () => {}
+  })
+  t.teardown(() => watch.close())
+  const rollout = someRollout({ errors: {}, minimum: 100 }, [{ percentage: 50, hours: 1 }, { percentage: 100 }])
+  const again = { ...rollout } // as it is compiled from another version of its flag
+  const look = async (rollout: GuardedRollout, failed: number) => {
+    const { control, treated } = armsOf(rollout)
+    send(watch, control, 100)
+    send(watch, treated, 100, failed)
+    await watch.flush()
+    await watch.flush()
+  }
+  await look(rollout, 0)
+  t.strictSame(acts.splice(0), ['enough'])
+  await look(again, 0)
+  t.strictSame(acts.splice(0), ['enough'])
+  await look(again, 50)
+  await look(again, 50)
+  t.strictSame(acts.splice(0), ['stop'])
+  await look({ ...rollout }, 50)
+  t.strictSame(acts.splice(0), ['stop'])
+})
+
 t.test('outcomes that are reported count once by their ids, whatever becomes of the ledger meanwhile, and not when they are late', async (t) => {
   const ledger = new Faulty()
   const processes = new Processes(ledger)

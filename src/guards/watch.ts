@@ -121,6 +121,8 @@ export class GuardWatch {
       if (this.#watched.size >= mostRollouts) return undefined
       this.#watched.set(rollout.id, watched = new Watched(rollout))
       this.#wake()
+    } else if (watched.rollout !== rollout) {
+      watched.rollout = rollout
     }
     return watched
   }

@@ -41,11 +41,23 @@ export class Watched {
   /** Of each stage, what is known of the guard's goal. */
   readonly goals = new Map<number, Seen>()
   goalsRead = -Infinity
-  /** What was done about it. */
+  /** What was done about it since its flag was last written. */
   readonly done = new Set<string>()
+  #rollout: GuardedRollout
 
-  constructor (readonly rollout: GuardedRollout) {
+  constructor (rollout: GuardedRollout) {
+    this.#rollout = rollout
     this.#overMs = rollout.guard.latency?.overMs ?? Infinity
+  }
+
+  get rollout (): GuardedRollout {
+    return this.#rollout
+  }
+
+  /** The same run, of another version of its flag: where a store came back with older data, what was done is to be done again. */
+  set rollout (rollout: GuardedRollout) {
+    this.#rollout = rollout
+    this.done.clear()
   }
 
   get stages (): Iterable<number> {
