@@ -47,6 +47,22 @@ t.test('of a file\'s ledgers one counts, whoever comes later is refused and take
   t.equal((await second.read(experiment)).variants.a!.units, 2)
 })
 
+t.test('a file is counted by the process that writes the flags, whoever comes first, and by another once that one writes them', async (t) => {
+  const path = join(await folder(t), 'flags.json.experiments')
+  const experiment = someExperiment()
+  const follows = [false, true]
+  const [first, second] = follows.map((_, i) => open(t, new FileLedger(path, () => follows[i]!))) as [Ledger, Ledger]
+  const batch = batchOf(experiment, { exposures: [exposed('u1', 'a')] })
+  await t.rejects(second.record(batch), { code: 'FST_FLAGS_READ_ONLY' })
+  await first.record(batch)
+  t.equal((await second.read(experiment)).variants.a!.units, 1, 'it can be read there too')
+  follows.reverse()
+  const later = batchOf(experiment, { exposures: [exposed('u2', 'a')] })
+  await t.rejects(first.record(later), { code: 'FST_FLAGS_READ_ONLY' })
+  await second.record(later)
+  t.equal((await second.read(experiment)).variants.a!.units, 2)
+})
+
 t.test('a file holds no name of a unit, survives a line that was cut off, and is never taken for empty when it is damaged', async (t) => {
   const path = join(await folder(t), 'flags.json.experiments')
   const experiment = someExperiment()

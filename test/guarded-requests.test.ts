@@ -1,8 +1,10 @@
 import { once } from 'node:events'
+import { join } from 'node:path'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { FastifyFlags } from '../src/facade.js'
 import flags, { type Flag, type FlagsOptions } from '../src/index.js'
+import { makeFolder } from './helpers/folder.js'
 import { until } from './helpers/redis-node.js'
 
 const guard = { errors: {}, latency: { overMs: 300 } }
@@ -125,4 +127,26 @@ t.test('where no tokens are asked for, nobody reports outcomes', async (t) => {
   const app = await build(t, { one: { enabled: true, serve: { stages, guard } } }, { evaluation: { identity: 'caller' } })
   const response = await app.inject({ method: 'POST', url: '/flags/events', payload: { events: [{ id: 'a', type: 'outcome', flag: 'one', variant: 'on', failed: true, context: { targetingKey: 'u1' } }] } })
   t.match(response.json(), { accepted: 0, errors: [{ code: 'FST_FLAGS_FORBIDDEN', message: /FLAGS_EVALUATION_TOKENS/ }] })
+})
+
+t.test('of processes with one file, whichever sees traffic first, the one that writes the flags counts, and stops what fails', async (t) => {
+  const file = join(makeFolder(t), 'flags.json')
+  const writer = await build(t, { fails: { enabled: true, serve: { stages, guard } } }, { store: { file } })
+  const follower = await build(t, {}, { store: { file } })
+  for (const app of [writer, follower]) {
+    app.get('/', async ({ flags }) => {
+      if (flags.isEnabled('fails')) throw new Error('the bug')
+      return {}
+    })
+  }
+  const send = async (app: FastifyInstance) => {
+    for (let i = 0; i < 200; i++) await app.inject({ url: '/', headers: { 'x-user-id': `user-${i}` } })
+    await FastifyFlags.countingOf(app.flags).guards.flush()
+  }
+  const [on] = users(follower, 'fails')
+  await send(follower)
+  t.equal((await writer.flags.admin.rollout('fails')).status, 'waiting')
+  await send(writer)
+  await until(async () => (await writer.flags.admin.rollout('fails')).alarm !== undefined)
+  await until(() => !follower.flags.for(on).isEnabled('fails'))
 })

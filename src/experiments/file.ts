@@ -24,13 +24,14 @@ const unitsInALine = 1000
 const rewriteAfter = 1_000_000
 
 /**
- * Experiments beside a file of flags, counted by the one process that opens it first; others have their batches refused with
- * READ_ONLY, keep them as long as they can, and take over when it is gone. Lines are appended, and now and then the file is
+ * Experiments beside a file of flags, counted by one process, which is the one that writes the flags: a guard that counts must be
+ * able to act. Others have their batches refused with READ_ONLY, keep them as long as they can, and take over when it is gone. Lines are appended, and now and then the file is
  * written anew with what they come to.
  */
 export class FileLedger implements Ledger {
   readonly settlesAfter = 0
   readonly #path: string
+  readonly #follows: () => boolean
   readonly #lock: FileLock
   #tallies: Tallies | undefined
   #size = 0
@@ -38,8 +39,10 @@ export class FileLedger implements Ledger {
   /** One thing at a time happens to the file. */
   #turn: Promise<unknown> = Promise.resolve()
 
-  constructor (path: string) {
+  /** `follows`: whether another process writes the flags. */
+  constructor (path: string, follows = () => false) {
     this.#path = resolve(path)
+    this.#follows = follows
     this.#lock = new FileLock(this.#path + '.lock')
   }
 
@@ -121,6 +124,11 @@ export class FileLedger implements Ledger {
 
   /** What is counted, once this process is the one that counts. */
   async #own (): Promise<Tallies> {
+    if (this.#follows()) {
+      this.#tallies = undefined
+      await this.#lock.release() // of one that slept, and no longer writes the flags
+      throw new errors.READ_ONLY(`the experiments in ${this.#path} are counted by the process that writes the flags`)
+    }
     if (this.#tallies !== undefined && await this.#lock.isOurs()) return this.#tallies
     this.#tallies = undefined
     await mkdir(dirname(this.#path), { recursive: true })

@@ -9,7 +9,7 @@ import { openLedger } from './open-ledger.js'
 
 /** What counts for experiments and guarded rollouts, in one ledger. Closing it sends what is still to be counted. */
 export async function openCounting (settings: Settings, replica: Replica): Promise<Counting & { close (): Promise<void> }> {
-  const ledger = await openLedger(settings)
+  const ledger = await openLedger(settings, replica.store)
   const now = () => replica.now()
   const recorder = new Recorder({ ledger, environment: settings.environment, now, report: (problem) => { replica.tell(problem) } })
   const writer = new Writer(replica)

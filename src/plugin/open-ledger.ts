@@ -4,16 +4,15 @@ import { MemoryLedger } from '../experiments/memory.js'
 import type { Settings } from '../options.js'
 import { FileStore } from '../store/file.js'
 import type { RedisConnection } from '../store/redis-connection.js'
+import type { Store } from '../store/store.js'
 
-/** Experiments are counted beside the flags: in the same Redis, in a file beside theirs, or, with any other store, in the memory of this process. */
-export async function openLedger ({ store, namespace }: Settings): Promise<Ledger> {
+/** Experiments are counted beside the flags of `opened`: in the same Redis, in a file beside theirs, or, with any other store, in the memory of this process. */
+export async function openLedger ({ store, namespace }: Settings, opened: Store): Promise<Ledger> {
+  if (opened instanceof FileStore) return new FileLedger(`${opened.file}.experiments`, () => opened.follows)
   switch (store.kind) {
     case 'redis': return await redisLedger({ redis: store.redis, namespace })
-    case 'file': return fileLedger(store.file)
-    case 'memory': return new MemoryLedger()
-    case 'own':
-      if (store.store instanceof FileStore) return fileLedger(store.store.file)
-      return await ofRedisStore(store.store) ?? new MemoryLedger()
+    case 'own': return await ofRedisStore(store.store) ?? new MemoryLedger()
+    default: return new MemoryLedger()
   }
 }
 
@@ -27,8 +26,4 @@ async function ofRedisStore (store: object): Promise<Ledger | undefined> {
   if (!('place' in store)) return undefined
   const { RedisStore } = await import('../store/redis.js') // as whoever made the store has
   return store instanceof RedisStore ? await redisLedger(store.place) : undefined
-}
-
-function fileLedger (file: string): Ledger {
-  return new FileLedger(`${file}.experiments`)
 }

@@ -56,6 +56,11 @@ export class FileStore implements Store {
     this.#timer.unref()
   }
 
+  /** Whether another process writes the file. */
+  get follows (): boolean {
+    return this.#role === 'follower'
+  }
+
   async read (since?: Position): Promise<Reading> {
     return await this.#inTurn(async () => {
       await this.#refresh()
