@@ -312,9 +312,11 @@ t.test('a bounded number of reported outcomes waits, further ones are refused, a
   await watch.flush()
   t.same([watch.hasRoomFor(1), watch.reported(control, false, undefined, 'more', processes.now)], [false, false])
   watch.reported(control, false, undefined, 'and more', processes.now)
+  t.same([watch.waiting, watch.dropped], [1000, 2])
   ledger.mode = 'well'
   await watch.flush()
   t.ok(watch.hasRoomFor(1000))
+  t.same([watch.waiting, watch.dropped], [0, 2])
   t.match(processes.problems, [{ code: 'FST_FLAGS_GUARD_WAITING' }, { code: 'FST_FLAGS_OUTCOMES_LOST' }])
   t.equal(processes.problems.length, 2)
   await watch.close()

@@ -85,6 +85,16 @@ export class GuardWatch {
     return true
   }
 
+  /** How many reported outcomes wait to be counted. */
+  get waiting (): number {
+    return this.#waiting
+  }
+
+  /** How many reported outcomes found no room. */
+  get dropped (): number {
+    return this.#dropped
+  }
+
   /** Whether so many reported outcomes more would be kept. */
   hasRoomFor (outcomes: number): boolean {
     return !this.#closed && this.#waiting + outcomes <= this.#most

@@ -54,14 +54,14 @@ export async function addMetrics (app: FastifyInstance, { times, tokens }: Metri
 
 function stateText (flags: FastifyFlags): string {
   const { status, revision, lastSyncedAt } = flags
-  const { recorder } = FastifyFlags.countingOf(flags)
+  const { recorder, guards } = FastifyFlags.countingOf(flags)
   const number = [...flags.for().snapshot.flags()].length
   return metricText('fastify_flags_flags', 'gauge', 'How many flags there are.', [['', number]]) +
     metricText('fastify_flags_revision', 'gauge', 'The revision of the store that is served; 0 before any.', [['', revision]]) +
     metricText('fastify_flags_age_seconds', 'gauge', 'How long ago the store confirmed what is served; none before it ever did.', lastSyncedAt === null ? [] : [['', Math.max(0, Date.now() - lastSyncedAt) / 1000]]) +
     metricText('fastify_flags_status', 'gauge', '1 for the status that holds.', (['NOT_READY', 'READY', 'STALE'] as const).map((one) => [`status="${one}"`, one === status ? 1 : 0])) +
-    metricText('fastify_flags_events_waiting', 'gauge', 'Events of experiments that are on their way to where they are counted.', [['', recorder.waiting]]) +
-    metricText('fastify_flags_events_dropped_total', 'counter', 'Events of experiments that were lost, because too many waited.', [['', recorder.dropped]])
+    metricText('fastify_flags_events_waiting', 'gauge', 'Events of experiments and outcomes for guards that are on their way to where they are counted.', [['', recorder.waiting + guards.waiting]]) +
+    metricText('fastify_flags_events_dropped_total', 'counter', 'Events of experiments and outcomes for guards that were lost, because too many waited.', [['', recorder.dropped + guards.dropped]])
 }
 
 function problemsText (problems: ReadonlyMap<string, number>): string {
