@@ -1,5 +1,6 @@
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { get, type IncomingMessage } from 'node:http'
+import { connect as connectHttp2 } from 'node:http2'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { OFREPProvider } from '@openfeature/ofrep-provider'
@@ -257,6 +258,39 @@ t.test('streams are bounded, in number and in what waits for them', async (t) =>
   t.notOk('eventStreams' in answer.json())
   await app.close()
 })
+
+for (const http2 of [false, true]) {
+  t.test(`who leaves while a hook of the host's takes its time holds no stream, over HTTP/${http2 ? 2 : 1}`, async (t) => {
+    const app = (http2 ? Fastify({ http2, http2SessionTimeout: 100 }) : Fastify()) as FastifyInstance
+    t.teardown(() => app.close())
+    const hook = new EventEmitter()
+    app.addHook('onRequest', async ({ headers }, { raw }) => {
+      if (headers['x-leaves'] === undefined) return
+      hook.emit('waits')
+      await once(raw, 'close')
+      setImmediate(() => { hook.emit('went') })
+    })
+    await app.register(flags, { store: 'memory', evaluation: { identity: 'caller', maxStreams: 1 } })
+    const url = await app.listen({ host: '127.0.0.1', port: 0 })
+    const ask = (headers: Record<string, string>) => {
+      if (!http2) return get(`${url}/ofrep/v1/events`, { headers, agent: false })
+      const session = connectHttp2(url)
+      session.on('error', () => {})
+      return session.request({ ':path': '/ofrep/v1/events', ...headers }).on('close', () => { session.destroy() })
+    }
+    for (let i = 0; i < 2; i++) {
+      const [waits, went] = [once(hook, 'waits'), once(hook, 'went')]
+      const leaver = ask({ 'x-leaves': 'soon' }).on('error', () => {})
+      await waits
+      leaver.destroy()
+      await went
+    }
+    const stayer = ask({}).on('error', () => {})
+    t.teardown(() => { stayer.destroy() })
+    const [answer] = await once(stayer, 'response') as [{ statusCode?: number, ':status'?: number }]
+    t.equal(answer.statusCode ?? answer[':status'], 200)
+  })
+}
 
 t.test('a stream gives a sign of life, and who does not read is dropped', async (t) => {
   let stamp = 0

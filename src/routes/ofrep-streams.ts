@@ -65,6 +65,7 @@ export class EventStreams {
 
     reply.hijack()
     const { raw } = reply
+    if (raw.destroyed || raw.writableFinished) return // gone while a host's hook took its time: there is no 'close' to come
     for (const [name, value] of Object.entries(reply.getHeaders())) if (value !== undefined) raw.setHeader(name, value) // of the host's hooks
     raw.writeHead(200, { 'content-type': streamType, 'cache-control': 'private, no-cache, no-transform', 'x-accel-buffering': 'no' })
     raw.socket?.setTimeout(silence)
