@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { isStream } from '../routes/ofrep-streams.js'
+import { isStream } from '../routes/ofrep/streams.js'
 
 const begun = randomBytes(4).toString('hex')
 let count = 0

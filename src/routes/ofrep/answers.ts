@@ -1,7 +1,7 @@
-import type { Outcome } from '../evaluation/details.js'
-import type { FlagEntry, Snapshot } from '../evaluation/snapshot.js'
-import type { Subject } from '../evaluation/subject.js'
-import { sorted } from './answers.js'
+import type { Outcome } from '../../evaluation/details.js'
+import type { FlagEntry, Snapshot } from '../../evaluation/snapshot.js'
+import type { Subject } from '../../evaluation/subject.js'
+import { sorted } from '../answers.js'
 
 // Hot: outcomes are frozen, made once and one flag's own, so each is written as JSON once, and an answer joins texts.
 const fullTexts = new WeakMap<Outcome, string>()

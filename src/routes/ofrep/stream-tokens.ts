@@ -1,6 +1,6 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
-import type { Asker } from './access.js'
-import { keyOf } from './tokens.js'
+import type { Asker } from '../access.js'
+import { keyOf } from '../tokens.js'
 
 type Bearer = NonNullable<Asker>
 

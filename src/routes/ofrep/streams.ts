@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { errors } from '../errors.js'
+import { errors } from '../../errors.js'
 
 const streamType = 'text/event-stream; charset=utf-8'
 

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { FlagsError } from '../errors.js'
+import type { FlagsError } from '../../errors.js'
 
 /** Our errors as OFREP's codes; what stands here is the caller's to mend. Anything else is GENERAL. */
 const errorCodes: Readonly<Record<string, string>> = {

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
-import { errors } from '../errors.js'
-import type { EvaluationContext } from '../model/context.js'
-import { identify, isMissing, isShortText, type Asking } from './asking.js'
+import { errors } from '../../errors.js'
+import type { EvaluationContext } from '../../model/context.js'
+import { identify, isMissing, isShortText, type Asking } from '../asking.js'
 
 /**
  * Who a client says is asking: the body of both evaluation requests. `{ "context": {} }` and null, which some clients send for an empty
