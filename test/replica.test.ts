@@ -1,12 +1,17 @@
 import { once } from 'node:events'
+import { mkdir, readFile, rm, rmdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import type { Bootstrap } from '../src/replica/documents.js'
 import type { FlagsError } from '../src/errors.js'
+import { keepSnapshotFile } from '../src/replica/keep-snapshot-file.js'
+import { SnapshotFile } from '../src/replica/snapshot-file.js'
 import { Replica, type ChangeEvent, type ReplicaOptions } from '../src/replica.js'
 import { Memory, MemoryStore } from '../src/store/memory.js'
 import type { Reading } from '../src/store/store.js'
 import { FaultyStore } from './helpers/faulty-store.js'
+import { makeFolder } from './helpers/folder.js'
 import { write } from './helpers/memory.js'
 import { documentsOf } from './helpers/reading.js'
 
@@ -400,6 +405,31 @@ t.test('close stops reading, and waits for the read under way', async (t) => {
   await sleep(20)
   t.equal(store.reads, reads)
   t.equal(replica.problem, null)
+})
+
+t.test('each time that the snapshot file can no longer be written is told once, and when it can be it is', async (t) => {
+  const path = join(makeFolder(t), 'flags.snapshot')
+  const { memory, replica, said } = build(t)
+  const keeper = keepSnapshotFile(replica, new SnapshotFile(path, 'flags'))
+  const problems = () => said.filter(([what]) => what === 'problem').length
+  const until = async (holds: () => boolean | Promise<boolean>) => { while (!await holds()) await sleep(20) }
+  await replica.start()
+  const lose = async (outage: number) => {
+    await mkdir(path) // no file can take its place
+    write(memory, `missed-${outage}`, on)
+    await replica.sync()
+    await until(() => problems() === outage)
+  }
+  await lose(1)
+  await rmdir(path)
+  write(memory, 'kept', on)
+  await replica.sync()
+  await until(async () => (await readFile(path, 'utf8').catch(() => '')).includes('kept'))
+  t.equal(problems(), 1)
+  await rm(path)
+  await lose(2)
+  await keeper.close() // tries once more
+  t.equal(problems(), 2)
 })
 
 t.test('what is reported from outside the store is said once', async (t) => {

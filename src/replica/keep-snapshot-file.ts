@@ -15,6 +15,7 @@ export function keepSnapshotFile (replica: Replica, file: SnapshotFile): { close
   let written: string | null | undefined
   let timer: NodeJS.Timeout | undefined
   let delay = settleIn
+  let failing = false
 
   const turns = new Turns(async () => {
     const { held } = replica
@@ -24,13 +25,16 @@ export function keepSnapshotFile (replica: Replica, file: SnapshotFile): { close
       const { token } = held.known.position!
       if (token === written) {
         await file.touch(held.syncedAt)
-        return
+      } else {
+        await file.write(held)
+        written = token
+        delay = Math.max(settleIn, (performance.now() - begun) / share)
       }
-      await file.write(held)
-      written = token
-      delay = Math.max(settleIn, (performance.now() - begun) / share)
+      failing = false
     } catch (error) {
-      replica.report(new errors.SNAPSHOT_FILE(`${file.path} cannot be written: ${textOf(error)}`))
+      if (!failing) replica.tell(new errors.SNAPSHOT_FILE(`${file.path} cannot be written: ${textOf(error)}`))
+      failing = true
+      written = undefined // the file may be gone
     }
   })
 
