@@ -152,6 +152,7 @@ t.test('the clock leaves a stage when its time is over and its guard has seen en
   enough(10)
   t.same([9, 10, 100].map(stage), [2, 3, 3], 'enough after it')
   t.match(look(10), { stage: 3, since: at(10), why: /a person advances it/ })
+  t.match(explained(10), { stage: 3, heldBack: undefined }, 'nothing that its guard sees brings the next one')
 })
 
 t.test('advancing goes on counting, also by hand; resuming, rolling back and enabling again begin to count anew', async (t) => {

@@ -124,7 +124,7 @@ function standing (draw: Staged, now: number): ExplainedStages {
     groups: [...new Set(stages.slice(0, stage + 1).flatMap(({ groups = [] }) => groups))],
     ...(since !== undefined && { since }),
     ...(next !== undefined && { next }),
-    ...(isHeldBack(draw, stage) && { heldBack: true }),
+    ...(isHeldBack(draw, stage) && beginningsOf({ ...draw, guard: undefined })[stage + 1] !== Infinity && { heldBack: true }),
     ...(state?.pausedAt !== undefined && { pausedAt: state.pausedAt }),
     ...(state?.disabledAt !== undefined && { disabledAt: state.disabledAt })
   }
