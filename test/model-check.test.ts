@@ -243,6 +243,8 @@ t.test('no two rules of a place have one name', async (t) => {
   accepts(t, { environments: { one: { serve: 'off', rules: [rule('a')] }, two: { serve: 'off', rules: [rule('a')] } } })
   refuses(t, { serve: 'off', rules: [rule('a'), rule('b'), rule('a'), rule('a')] }, ['/rules/2/name must not be "a" again, the name of /rules/0;', '/rules/3/name must not'])
   refuses(t, { environments: { one: { serve: 'off', rules: [rule('a'), rule('a')] } } }, ['/environments/one/rules/1/name must not'])
+  refuses(t, { serve: 'off', rules: [rule('1'), rule()] }, ['/rules/0/name must not be "1" again, the name of /rules/1;'])
+  accepts(t, { serve: 'off', rules: [rule('2'), rule()] })
   t.ok('value' in readFlag(JSON.stringify({ serve: 'off', rules: [rule('a'), rule('a')] })), 'what is stored already is read')
 })
 

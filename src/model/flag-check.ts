@@ -64,11 +64,12 @@ function * checkPrerequisites ({ key, others, sound }: Subject, settings: Enviro
 }
 
 function * checkRules (subject: Subject, settings: Environment, path: string): Details {
-  const names = new Map<string, string>()
-  for (const [rule, place] of items(settings.rules, `${path}/rules`)) {
+  // Answers, explanations and the state of a rollout name a rule by its name, or else its number.
+  const rules = [...items(settings.rules, `${path}/rules`)]
+  const names = new Map(rules.flatMap(([{ name }, place]) => name === undefined ? [[place.slice(`${path}/rules/`.length), place]] : []))
+  for (const [rule, place] of rules) {
     const { name } = rule
     if (name !== undefined && subject.sound(`${place}/name`)) {
-      // Answers, explanations and the state of a rollout name a rule by it.
       const other = names.get(name)
       if (other === undefined) names.set(name, place)
       else yield { path: `${place}/name`, message: `must not be ${JSON.stringify(name)} again, the name of ${other}; give each rule another, or none` }
