@@ -347,7 +347,7 @@ t.test('closing sends what there is, acts on nothing, and tells what was lost', 
   t.match(processes.problems.at(-1), { code: 'FST_FLAGS_OUTCOMES_LOST', message: /^1 request/ })
 })
 
-t.test('no more than 500 rollouts are watched at once', async (t) => {
+t.test('no more than 500 rollouts are watched at once, and that further ones are not is told', async (t) => {
   const processes = new Processes(new MemoryLedger())
   const watch = processes.watch()
   const rollouts = Array.from({ length: 510 }, () => someRollout())
@@ -355,6 +355,7 @@ t.test('no more than 500 rollouts are watched at once', async (t) => {
   await watch.flush()
   const sums = await Promise.all(rollouts.map(({ id }) => processes.ledger.sums(id)))
   t.equal(sums.filter((sums) => sums['treated:requests'] === 1).length, 500)
+  t.match(processes.problems, [{ code: 'FST_FLAGS_OUTCOMES_LOST', message: /watches 500 guarded rollouts already/ }])
   await watch.close()
 })
 

@@ -25,7 +25,7 @@ export interface GuardWatchOptions {
   most?: number
 }
 
-/** Rollouts that a process watches at once; requests of further ones are not counted. */
+/** Rollouts that a process watches at once; requests of further ones are not counted, which is told. */
 const mostRollouts = 500
 /** Milliseconds between looks. */
 const lookEvery = 1000
@@ -54,6 +54,7 @@ export class GuardWatch {
   #turn: Promise<void> = Promise.resolve()
   #failed = false
   #failing = false
+  #full = false
   #closed = false
 
   constructor ({ ledger, now, act, report, most = 100_000 }: GuardWatchOptions) {
@@ -128,7 +129,11 @@ export class GuardWatch {
     if (this.#closed) return undefined
     let watched = this.#watched.get(rollout.id)
     if (watched === undefined) {
-      if (this.#watched.size >= mostRollouts) return undefined
+      if (this.#watched.size >= mostRollouts) {
+        if (!this.#full) this.#report(new errors.OUTCOMES_LOST(1, `this process watches ${mostRollouts} guarded rollouts already, and those of further ones are lost while it does; only this first one is told`))
+        this.#full = true
+        return undefined
+      }
       this.#watched.set(rollout.id, watched = new Watched(rollout))
       this.#wake()
     } else if (watched.rollout !== rollout) {
