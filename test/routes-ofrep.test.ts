@@ -1,7 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
-import Fastify, { type FastifyInstance, type FastifyServerOptions, type InjectOptions } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type FastifyServerOptions, type InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import flags, { Memory, MemoryStore, ofrepRoutes, type Flag, type FlagsOptions, type OfrepOptions } from '../src/index.js'
 import { faultOfAnswer } from './helpers/ofrep-schema.js'
@@ -295,6 +295,20 @@ t.test('pages of the origins named may ask, and preflight needs no token', async
   const open = await build(t, { routes: { identity: 'caller', cors: true } })
   t.match((await post(t, open, bulk, {}, { headers: { origin } })).headers, { 'access-control-allow-origin': '*' })
   for (const cors of ['https://a.example', [], ['https://a.example/'], ['a.example'], [7]]) await t.rejects(build(t, { routes: { cors: cors as string[] } }), { code: 'FST_FLAGS_INVALID_OPTION', message: /cors/ })
+})
+
+t.test('a preflight request is answered by the CORS of a host at whichever hook that stands', async (t) => {
+  for (const hook of ['onRequest', 'preHandler'] as const) {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    app.addHook(hook, async ({ method }: FastifyRequest, reply: FastifyReply) => {
+      reply.header('access-control-allow-origin', '*')
+      return method === 'OPTIONS' ? await reply.code(204).send() : undefined
+    })
+    await app.register(flags, { store: 'memory', evaluation: { identity: 'caller' } })
+    const { statusCode, headers } = await app.inject({ method: 'OPTIONS', url: bulk, headers: { origin: 'https://shop.example', 'access-control-request-method': 'POST' } })
+    t.match([statusCode, headers['access-control-allow-origin']], [204, '*'], hook)
+  }
 })
 
 t.test('the option evaluation registers these routes beside the plain ones, under one prefix', async (t) => {

@@ -90,7 +90,11 @@ export function openScope (app: FastifyInstance, { prefix, owned, keyed = [], bo
     route.handler = answerInJson(route.handler)
   })
 
-  if (owned !== undefined) app.all(`${owned}/*`, { exposeHeadRoute: false, onRequest: refuse }, refuse)
+  if (owned !== undefined) {
+    // But for OPTIONS, which a later hook of the host's may answer: its CORS.
+    const unread = async (request: FastifyRequest, reply: FastifyReply) => request.method === 'OPTIONS' ? undefined : await refuse(request, reply)
+    app.all(`${owned}/*`, { exposeHeadRoute: false, onRequest: unread }, refuse)
+  }
 
   for (const path of keyed) {
     const url = `${path}/*`
