@@ -166,7 +166,7 @@ t.test('single evaluations are told on the diagnostics channel, bulk ones are no
 })
 
 const context = fc.dictionary(fc.oneof(fc.constantFrom('plan', 'country', 'targetingKey'), fc.string({ maxLength: 5 })), fc.oneof(fc.string(), fc.jsonValue({ maxDepth: 2 })), { maxKeys: 6 })
-  .map(({ targetingKey, groups, region, ...others }) => ({ ...others, targetingKey: String(targetingKey) }))
+  .map(({ targetingKey, groups, region, ...others }) => ({ ...others, targetingKey: JSON.stringify(targetingKey ?? null) })) // an object may have a `toString` that is none
 
 t.test('the ETag stands for the answer: whatever the order of the context, and for no other', async (t) => {
   const app = await build(t)
@@ -190,7 +190,7 @@ t.test('the ETag stands for the answer: whatever the order of the context, and f
 function sort (value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
   if (Array.isArray(value)) return value.map(sort)
-  return Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1).map(([name, part]) => [name, sort(part)])
+  return { fields: Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1).map(([name, part]) => [name, sort(part)]) }
 }
 
 t.test('If-None-Match is understood alone, weak, in a list and as *', async (t) => {
