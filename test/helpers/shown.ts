@@ -5,7 +5,7 @@ import { setTimeout } from 'node:timers/promises'
  * What the README and the examples show must be what happens. A transcript is lines: `$ curl …` and below it what it prints.
  * `…` in an expected line stands for anything; JSON is compared as JSON, so spacing does not matter. Only curl is understood,
  * and it is played with fetch: nothing but Node is needed; and `programs`, each given its words, to give what it prints.
- * A GET is asked again for some seconds until it answers so: what is changed through one process, another serves a moment later.
+ * A GET is asked again for half a minute until it answers so: what is changed through one process, another serves a moment later.
  */
 export async function playTranscript (transcript: string, addressOf: (host: string) => string, programs: Record<string, (words: string[]) => Promise<string>> = {}): Promise<number> {
   const steps = transcript.split(/^\$ /m).slice(1)
@@ -14,7 +14,7 @@ export async function playTranscript (transcript: string, addressOf: (host: stri
     const command = lines[0]!
     const expected = lines.slice(1).map((line) => line.trimEnd()).filter((line) => line !== '')
     const program = programs[command.split(' ')[0]!]
-    const attempts = program !== undefined || / (-X|-d) /.test(command) ? 1 : 100
+    const attempts = program !== undefined || / (-X|-d) /.test(command) ? 1 : 600
     for (let attempt = 1; ; attempt++) {
       try {
         const printed = program === undefined ? await playCurl(command, addressOf) : (await program(splitWords(command).slice(1))).trimEnd().split('\n')
