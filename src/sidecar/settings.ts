@@ -38,7 +38,7 @@ export interface Settings {
   trust: 'local' | 'all' | false | string[]
   /** Milliseconds that a request may take to arrive whole. */
   requestTimeout: number
-  /** Where clients reach the root of it, if not where it listens. */
+  /** Where clients reach the root of it, if not where it listens; without a slash at its end, for paths come behind it. */
   publicUrl?: string
   cors?: Cors
   logLevel: string
@@ -140,8 +140,8 @@ function readTrust (trust: Given | undefined): Settings['trust'] {
 function readPublicUrl (publicUrl: Given | undefined): string | undefined {
   if (publicUrl === undefined) return undefined
   try {
-    splitUrl(publicUrl.text)
-    return publicUrl.text
+    const { origin, path } = splitUrl(publicUrl.text)
+    return origin + path
   } catch {
     throw new UsageError(`${publicUrl.from} is "${publicUrl.text}"; it is the URL under which clients reach this server, such as https://example.com/flags`)
   }
