@@ -158,6 +158,23 @@ t.test('closing the app records what waits', async (t) => {
   t.notOk(recorder.exposed(experiment, { unit: 'u2', variant: 'a', time: Date.now() }))
 })
 
+t.test('closing the app waits for experiments and guards side by side, not for one after the other', async (t) => {
+  const app = Fastify()
+  await app.register(flags)
+  const { guards, recorder } = FastifyFlags.countingOf(app.flags)
+  const begun: string[] = []
+  let bothBegun = () => {}
+  const both = new Promise<void>((resolve) => { bothBegun = resolve })
+  const closing = (name: string) => async () => {
+    if (begun.push(name) === 2) bothBegun()
+    await both
+  }
+  t.intercept(guards, 'close', { value: closing('guards') })
+  t.intercept(recorder, 'close', { value: closing('recorder') })
+  await app.close()
+  t.strictSame(begun.sort(), ['guards', 'recorder'])
+})
+
 /** A ledger that can be out of reach, or take a batch and not say so. */
 class Faulty implements Ledger {
   settlesAfter = 0
@@ -478,7 +495,9 @@ t.test('while Redis cannot be reached, or its answers are lost, nothing waits fo
   const problems: FlagsError[] = []
   const ledger = patient(new RedisLedger({ redis: way.url, namespace }))
   t.teardown(() => ledger.close())
-  const recorder = new Recorder({ ledger: new RedisLedger({ redis: way.url, namespace }), environment: 'production', now: Date.now, report: (problem) => { problems.push(problem) } })
+  const counting = new RedisLedger({ redis: way.url, namespace })
+  t.teardown(() => counting.close())
+  const recorder = new Recorder({ ledger: counting, environment: 'production', now: Date.now, report: (problem) => { problems.push(problem) } })
   const experiment = someExperiment()
   const expose = (name: string) => {
     for (let i = 0; i < 500; i++) recorder.exposed(experiment, { unit: `${name}-${i}`, variant: 'a', time: Date.now(), id: `${name}-${i}` })

@@ -131,13 +131,13 @@ export class Recorder {
     await (this.#turn = this.#turn.then(() => this.#send(all)))
   }
 
+  /** Sends what there is. To be called before the ledger is closed, which is not done here. */
   async close (): Promise<void> {
     this.#closed = true
     clearTimeout(this.#timer)
     const end = performance.now() + closesWithin
     do await this.flush(true); while (this.#queues.size > 0 && performance.now() < end && await pause(50, true))
     if (this.#waiting > 0) this.#report(new errors.EVENTS_LOST(this.#waiting, 'this process ended before they could be recorded'))
-    await this.#ledger.close()
   }
 
   #note (trial: Trial): void {

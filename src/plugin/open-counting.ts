@@ -31,8 +31,8 @@ export async function openCounting (settings: Settings, replica: Replica): Promi
     recorder,
     guards,
     async close () {
-      await guards.close()
-      await recorder.close()
+      await Promise.all([guards.close(), recorder.close()]) // side by side: each may wait for a ledger that does not answer
+      await ledger.close()
     }
   }
 }

@@ -45,7 +45,8 @@ async function reads (): Promise<Row> {
 
 /** Units that were never seen before, half of them converting, as fast as they are to be absorbed; of this process and of Redis. */
 async function absorbed (url: string, client: Redis): Promise<Row> {
-  const recorder = new Recorder({ ledger: new RedisLedger({ redis: url, namespace: 'bench' }), environment: 'production', now: Date.now, report: (problem) => { throw problem } })
+  const ledger = new RedisLedger({ redis: url, namespace: 'bench' })
+  const recorder = new Recorder({ ledger, environment: 'production', now: Date.now, report: (problem) => { throw problem } })
   const experiment = some()
   const flags = new Replica({ store: new MemoryStore(), bootstrap: { flags: { bench: { ...document, experiment: {} } } } })
   const { snapshot } = flags
@@ -64,6 +65,7 @@ async function absorbed (url: string, client: Redis): Promise<Row> {
   const used = await cpu(client) - before
   const { dropped } = recorder
   await recorder.close()
+  await ledger.close()
   await flags.close()
   if (dropped > 0) throw new Error(`${dropped} events were lost`)
   return row('an event, of 100,000 a second: CPU here and in Redis, against two cores', used / (2 * unit) * 1e6, 2e6 / perSecond, 1, 'µs')
