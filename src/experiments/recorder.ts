@@ -1,4 +1,3 @@
-import { setTimeout as pause } from 'node:timers/promises'
 import { errors, textOf, type FlagsError } from '../errors.js'
 import { mostEnvironments } from '../evaluation/environments.js'
 import type { Subject } from '../evaluation/subject.js'
@@ -7,6 +6,7 @@ import type { Experiment } from '../model/experiment.js'
 import type { Counts } from './counts.js'
 import { longestGoal, mostValue, type Exposure, type Ledger, type Range } from './ledger.js'
 import { Queue } from './queue.js'
+import { Rounds } from './rounds.js'
 import { runningIn, watchingIn } from './running.js'
 
 export interface RecorderOptions {
@@ -23,8 +23,6 @@ export interface RecorderOptions {
 
 /** Milliseconds between sendings. */
 const sendEvery = 250
-/** Milliseconds that closing waits for a ledger that does not answer. */
-const closesWithin = 3000
 
 /**
  * What a process sees of experiments, on its way to the ledger. Nothing here waits for that: events are buffered, sent in
@@ -37,13 +35,11 @@ export class Recorder {
   readonly #most: number
   readonly #environments: Set<string>
   readonly #queues = new Map<string, Queue>()
+  readonly #rounds = new Rounds({ every: sendEvery, send: (all) => this.#send(all), goesOn: () => this.#queues.size > 0 })
   #read: Trial[] = []
-  #timer: NodeJS.Timeout | undefined
-  #turn: Promise<void> = Promise.resolve()
   #waiting = 0
   #dropped = 0
   #failing = false
-  #closed = false
 
   constructor ({ ledger, environment, now, report, most = 200_000 }: RecorderOptions) {
     this.#ledger = ledger
@@ -65,7 +61,7 @@ export class Recorder {
 
   /** Whether so many events more would be kept. */
   hasRoomFor (events: number): boolean {
-    return !this.#closed && this.#waiting + events <= this.#most
+    return !this.#rounds.closed && this.#waiting + events <= this.#most
   }
 
   /** Whether an environment is counted. Callers may name any they like: no more than 32 get counts of their own, this process's among them. */
@@ -79,7 +75,7 @@ export class Recorder {
   /** A value on trial was read. Hot: a unit that was seen not long ago costs a lookup. */
   expose (trial: Trial, subject: Subject): void {
     const unit = trial.unitOf(subject.context)
-    if (unit === '' || this.#closed) return
+    if (unit === '' || this.#rounds.closed) return
     if (trial.reads === 0 && !this.counts(subject.environment)) return
     if (trial.reads++ === 0) this.#note(trial)
     if (!trial.knows(unit) && this.exposed(trial.experiment, { unit, variant: trial.variant, time: subject.now })) trial.remember(unit)
@@ -128,21 +124,18 @@ export class Recorder {
 
   /** Sends what is due; `all`, also what would better wait. Never rejects. */
   async flush (all = false): Promise<void> {
-    await (this.#turn = this.#turn.then(() => this.#send(all)))
+    await this.#rounds.flush(all)
   }
 
   /** Sends what there is. To be called before the ledger is closed, which is not done here. */
   async close (): Promise<void> {
-    this.#closed = true
-    clearTimeout(this.#timer)
-    const end = performance.now() + closesWithin
-    do await this.flush(true); while (this.#queues.size > 0 && performance.now() < end && await pause(50, true))
+    await this.#rounds.close(() => this.#queues.size === 0)
     if (this.#waiting > 0) this.#report(new errors.EVENTS_LOST(this.#waiting, 'this process ended before they could be recorded'))
   }
 
   #note (trial: Trial): void {
     this.#read.push(trial)
-    this.#wake()
+    this.#rounds.wake()
   }
 
   #queueOf (experiment: Experiment): Queue {
@@ -153,25 +146,14 @@ export class Recorder {
   }
 
   #admit (): boolean {
-    if (this.#closed) return false
+    if (this.#rounds.closed) return false
     if (this.#waiting >= this.#most) {
       if (this.#dropped++ === 0) this.#report(new errors.EVENTS_LOST(1, 'too many wait to be recorded, and further ones are lost until there is room; only this first one is told'))
       return false
     }
     this.#waiting++
-    this.#wake()
+    this.#rounds.wake()
     return true
-  }
-
-  #wake (): void {
-    if (this.#timer !== undefined || this.#closed) return
-    this.#timer = setTimeout(() => {
-      void this.flush().then(() => {
-        this.#timer = undefined
-        if (this.#queues.size > 0) this.#wake()
-      })
-    }, sendEvery)
-    this.#timer.unref()
   }
 
   async #send (all: boolean): Promise<void> {

@@ -1,7 +1,7 @@
-import { setTimeout as pause } from 'node:timers/promises'
 import { errors, textOf, type FlagsError } from '../errors.js'
 import type { Arm } from '../evaluation/arm.js'
 import { knownFor, type Ledger } from '../experiments/ledger.js'
+import { Rounds } from '../experiments/rounds.js'
 import { cohortOf, type Alarm, type GuardedRollout } from '../model/guard.js'
 import type { Seen } from './numbers.js'
 import { goalSeen, standingOf, type Standing } from './verdict.js'
@@ -33,8 +33,6 @@ const lookEvery = 1000
 const goalsEvery = 10_000
 /** Milliseconds after which a rollout without requests is no longer watched. */
 const idleAfter = 60_000
-/** Milliseconds that closing waits for a ledger that does not answer. */
-const closesWithin = 3000
 
 /**
  * Counts how requests under guarded rollouts end, pools that with what other processes count, and acts when those who are in
@@ -48,14 +46,12 @@ export class GuardWatch {
   readonly #report: (problem: FlagsError) => void
   readonly #most: number
   readonly #watched = new Map<string, Watched>()
+  readonly #rounds = new Rounds({ every: lookEvery, send: (all) => this.#look(all), goesOn: () => this.#watched.size > 0 })
   #waiting = 0
   #dropped = 0
-  #timer: NodeJS.Timeout | undefined
-  #turn: Promise<void> = Promise.resolve()
   #failed = false
   #failing = false
   #full = false
-  #closed = false
 
   constructor ({ ledger, now, act, report, most = 100_000 }: GuardWatchOptions) {
     this.#ledger = ledger
@@ -98,7 +94,7 @@ export class GuardWatch {
 
   /** Whether so many reported outcomes more would be kept. */
   hasRoomFor (outcomes: number): boolean {
-    return !this.#closed && this.#waiting + outcomes <= this.#most
+    return !this.#rounds.closed && this.#waiting + outcomes <= this.#most
   }
 
   /** What is known of a rollout at a stage, with what this process has seen until now. Rejects when the ledger does. */
@@ -110,23 +106,19 @@ export class GuardWatch {
 
   /** Looks now: sends what is new, and acts on what all processes have seen; `all`, with what would better wait for more. Never rejects. */
   async flush (all = false): Promise<void> {
-    await (this.#turn = this.#turn.then(() => this.#look(all)))
+    await this.#rounds.flush(all)
   }
 
   /** Sends what there is, and acts no more. To be called before the ledger is closed, which is not done here. */
   async close (): Promise<void> {
-    this.#closed = true
-    clearTimeout(this.#timer)
-    const end = performance.now() + closesWithin
-    const isSent = () => Array.from(this.#watched.values()).every(({ isSent }) => isSent)
-    do await this.flush(true); while (!isSent() && performance.now() < end && await pause(50, true))
+    await this.#rounds.close(() => Array.from(this.#watched.values()).every(({ isSent }) => isSent))
     let lost = 0
     for (const { waiting } of this.#watched.values()) lost += waiting
     if (lost > 0) this.#report(new errors.OUTCOMES_LOST(lost, 'this process ended before they could be'))
   }
 
   #watch (rollout: GuardedRollout): Watched | undefined {
-    if (this.#closed) return undefined
+    if (this.#rounds.closed) return undefined
     let watched = this.#watched.get(rollout.id)
     if (watched === undefined) {
       if (this.#watched.size >= mostRollouts) {
@@ -135,22 +127,11 @@ export class GuardWatch {
         return undefined
       }
       this.#watched.set(rollout.id, watched = new Watched(rollout))
-      this.#wake()
+      this.#rounds.wake()
     } else if (watched.rollout !== rollout) {
       watched.rollout = rollout
     }
     return watched
-  }
-
-  #wake (): void {
-    if (this.#timer !== undefined || this.#closed) return
-    this.#timer = setTimeout(() => {
-      void this.flush().then(() => {
-        this.#timer = undefined
-        if (this.#watched.size > 0) this.#wake()
-      })
-    }, lookEvery)
-    this.#timer.unref()
   }
 
   async #look (all: boolean): Promise<void> {
@@ -162,7 +143,7 @@ export class GuardWatch {
   async #lookAt (watched: Watched, all: boolean): Promise<void> {
     try {
       await this.#send(watched, all)
-      if (!this.#closed) await this.#judge(watched, all)
+      if (!this.#rounds.closed) await this.#judge(watched, all)
     } catch (error) {
       if (!this.#failing && !this.#failed) this.#report(new errors.GUARD_WAITING(textOf(error), { cause: error }))
       this.#failed = true
