@@ -73,6 +73,16 @@ t.test('every error of ours has our shape, and an unforeseen one tells nothing o
   t.match((await app.inject('/ours/fails/early')).json(), { statusCode: 404, code: 'FST_FLAGS_FLAG_NOT_FOUND', message: 'There is no flag x' })
 })
 
+t.test('an error is kept by no cache, unless the host says otherwise', async (t) => {
+  const { app } = await hostile(t)
+  for (const url of ['/ours/fails', '/ours/fails/early', '/ours/nothing']) t.match((await app.inject(url)).headers, { 'cache-control': 'no-store' }, url)
+  const other = Fastify()
+  t.teardown(() => other.close())
+  other.addHook('onRequest', async (_, reply) => { reply.header('cache-control', 'private') })
+  await other.register(group)
+  t.match((await other.inject('/fails/early')).headers, { 'cache-control': 'private' })
+})
+
 t.test('bodies that are not JSON, not UTF-8, of another type or too large are told so', async (t) => {
   const { app } = await hostile(t)
   const put = async (body: string | Buffer | undefined, type: string | undefined = 'application/json', method: 'PUT' | 'PATCH' = 'PUT') =>

@@ -62,6 +62,7 @@ export function openScope (app: FastifyInstance, { prefix, owned, keyed = [], bo
 
   app.setErrorHandler((thrown, request, reply) => {
     const { statusCode, body } = present(explain(thrown, request), request, reply)
+    if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store') // caches may keep a 404 of which nothing is said
     return reply.code(statusCode).type(jsonType).send(JSON.stringify(body))
   })
   const routes: RouteOptions[] = []
