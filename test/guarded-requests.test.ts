@@ -121,6 +121,9 @@ t.test('other stacks report how requests went, with a server\'s token, each once
     [outcome('p', on, { status: 500 }), /field "status" is not known in an outcome/]
   ] as const) t.match(await report([event]), { accepted: 0, errors: [{ message }] })
   t.match((await app.flags.admin.rollout('one')).guard, { requests: { control: 2, treated: 2 } })
+
+  t.intercept(FastifyFlags.countingOf(app.flags).guards, 'reported', { value: () => false })
+  t.match(await report([outcome('q', on)]), { accepted: 0, errors: [{ message: /no room for it now/ }] })
 })
 
 t.test('where no tokens are asked for, nobody reports outcomes', async (t) => {

@@ -115,7 +115,7 @@ function takeOutcome (subject: Subject, id: string, flag: unknown, variant: unkn
   const { details, counted } = entry.evaluate(subject)
   if (counted?.arm === undefined) throw new errors.EVENT_REFUSED(`what the flag ${entry.key} serves in this context (${details.flagMetadata.cause ?? 'nothing'}) is not drawn by a rollout with a guard; send the whole context that the flag was evaluated with`)
   if (variant !== details.variant) throw new errors.EVENT_REFUSED(`variant must be the one that was served; in this context that is ${details.variant}, unless the rollout has moved since`)
-  guards.reported(counted.arm, failed, durationMs, id, time)
+  if (!guards.reported(counted.arm, failed, durationMs, id, time)) throw new errors.EVENT_REFUSED('there is no room for it now: this process watches as many guarded rollouts as it can, or ends; send it again later')
 }
 
 /** When it happened, by the store's clock; left out, now. */
