@@ -64,6 +64,12 @@ t.test('SIGTERM lets what was asked be answered, and takes nothing new', async (
   t.match(JSON.parse(readFileSync(`${cwd}/flags.json`, 'utf8')), { flags: { slow: { enabled: true } } })
 })
 
+t.test('a request that never comes whole does not keep it from ending well', async (t) => {
+  const cli = startCli(t, ['serve', '--memory', '--port', '0', '--request-timeout', '1'], { env: admin })
+  await beginPut(await cli.url, 'never')
+  t.equal(await cli.end('SIGTERM'), 0)
+})
+
 t.test('a second signal ends it at once, with 1', async (t) => {
   const cli = startCli(t, ['serve', '--memory', '--port', '0'], { env: admin })
   await beginPut(await cli.url, 'never')

@@ -11,6 +11,9 @@ import { report } from './report.js'
 import type { Settings } from './settings.js'
 import { isEmpty } from './token-settings.js'
 
+/** Milliseconds after a signal in which what was asked is answered, and what was counted is written. */
+const grace = 10_000
+
 /** Runs a sidecar until a signal ends the process. Logs are JSON lines on stdout; `tell` is told what a person should read. */
 export async function serve (settings: Settings, tell: (text: string) => void): Promise<void> {
   if (settings.dev && isEmpty(settings.tokens.admin)) settings.tokens.admin = { dev: [randomBytes(24).toString('base64url')] }
@@ -23,10 +26,13 @@ export async function serve (settings: Settings, tell: (text: string) => void): 
     throw new FailedError(why.includes(path) ? why : `${path} cannot be read: ${why}`)
   }
   const url = await listen(app, settings)
-  closeWithGrace({ delay: 10_000, logger: false }, async ({ err, signal }) => {
+  closeWithGrace({ delay: grace, logger: false }, async ({ err, signal }) => {
     if (err === undefined) app.log.info({ signal }, 'ends once what was asked is answered')
     else app.log.fatal({ err }, 'ends after an error that nobody caught')
+    // A server that closes no longer looks for late requests, and waits for those that never come whole.
+    const late = setTimeout(() => { app.server.closeAllConnections() }, Math.min(settings.requestTimeout + 3000, grace - 2000))
     await app.close()
+    clearTimeout(late)
     await logsWritten()
   })
   tell(report(settings, url, app.flags))
