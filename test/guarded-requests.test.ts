@@ -153,3 +153,19 @@ t.test('of processes with one file, whichever sees traffic first, the one that w
   await until(async () => (await writer.flags.admin.rollout('fails')).alarm !== undefined)
   await until(() => !follower.flags.for(on).isEnabled('fails'))
 })
+
+t.test('a snapshot knows whether there are guards, through every change', async (t) => {
+  const app = await build(t, { plain: { enabled: true, serve: { stages } } })
+  const has = () => app.flags.for().snapshot.hasGuards
+  const seen = [has()]
+  const guarded: Flag = { enabled: true, serve: { stages, guard } }
+  for (const change of [
+    () => app.flags.admin.put('one', guarded), () => app.flags.admin.put('two', { environments: { staging: guarded } }), () => app.flags.admin.delete('one'),
+    () => app.flags.admin.put('plain', { enabled: true, rules: [{ when: { attribute: 'region', operator: 'eq', value: 'eu' }, serve: { stages, guard } }], serve: 'off' }),
+    () => app.flags.admin.delete('two'), () => app.flags.admin.put('plain', { enabled: true })
+  ]) {
+    await change()
+    seen.push(has())
+  }
+  t.same(seen, [false, true, true, true, true, true, false])
+})

@@ -131,6 +131,8 @@ export class Snapshot implements Segments {
   #beginnings: readonly Beginning[] | undefined
   #memberships: PersistentMap<readonly Member[]> | undefined
   #layers: Layers | undefined
+  #guarded: PersistentMap<readonly true[]> | undefined
+  #hasGuards: boolean | undefined
 
   constructor (flags: PersistentMap<FlagEntry>, segments: PersistentMap<SegmentEntry>) {
     this.#flags = flags
@@ -198,18 +200,25 @@ export class Snapshot implements Segments {
     return (this.#layers ??= new Layers([...(this.#memberships ??= noted(this.#flags.values(), membershipsIn)).values()].flat()))
   }
 
+  /** Whether any rollout, of whatever environment, has a guard. Hot: each request asks. */
+  get hasGuards (): boolean {
+    return (this.#hasGuards ??= (this.#guarded ??= noted(this.#flags.values(), guardsIn)).values().next().done !== true)
+  }
+
   with (flags: ReadonlyMap<string, FlagEntry | undefined>, segments: ReadonlyMap<string, SegmentEntry | undefined>): Snapshot {
     const next = new Snapshot(this.#flags.with(flags), this.#segments.with(segments))
     next.#scheduled = this.#scheduled && notedAfter(flags, this.#scheduled, beginningsIn)
     if (next.#scheduled === this.#scheduled) next.#beginnings = this.#beginnings
     next.#memberships = this.#memberships && notedAfter(flags, this.#memberships, membershipsIn)
     if (next.#memberships === this.#memberships) next.#layers = this.#layers
+    next.#guarded = this.#guarded && notedAfter(flags, this.#guarded, guardsIn)
     return next
   }
 }
 
 const beginningsIn = ({ beginnings }: Outline) => beginnings
 const membershipsIn = ({ memberships }: Outline) => memberships
+const guardsIn = ({ isGuarded }: Outline): readonly true[] => isGuarded ? [true] : []
 
 /** What few outlines tell of their flags, by flag. */
 function noted<T> (flags: Iterable<FlagEntry>, partOf: (outline: Outline) => readonly T[]): PersistentMap<readonly T[]> {

@@ -13,7 +13,7 @@ const kFlags = Symbol('fastify-flags.flags')
 /** Gives requests their `flags`: a getter, so that a request that reads none pays nothing. A scope that registers again has its own, for its own requests. */
 export function decorateRequests (app: FastifyInstance, { environment, context, headers, trust }: Settings, replica: Replica, { recorder, guards }: Counting): void {
   const contextOf = context === undefined ? readHeaders(headers, compileTrust(trust, app.log)) : callContext(context, (problem) => { replica.report(problem) })
-  const noteArm = watchEnds(app, (arm, failed, milliseconds) => { guards.count(arm, failed, milliseconds) })
+  const noteArm = watchEnds(app, () => replica.snapshot.hasGuards, (arm, failed, milliseconds) => { guards.count(arm, failed, milliseconds) })
 
   class Sender implements Source {
     constructor (readonly request: FastifyRequest) {}
