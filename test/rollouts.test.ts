@@ -284,13 +284,13 @@ t.test('over HTTP a rollout is looked at and moved, and who moved it last is tol
 t.test('environments and rules have rollouts of their own; what is not rolled out in stages says so', async (t) => {
   const { ask } = await startAdmin(t)
   const when = { attribute: 'plan', operator: 'eq', value: 'pro' }
-  const rules = [{ name: 'pro', when, serve: { stages: hourly } }, { when, serve: { stages: insidersFirst } }, { name: '1', when, serve: 'on' }]
+  const rules = [{ name: 'pro', when, serve: { stages: hourly } }, { name: 'paid', when, serve: { stages: insidersFirst } }, { name: '1', when, serve: 'on' }]
   const settings = { enabled: true, serve: 'off', rules }
   await ask('PUT', '/flags/search', { body: { environments: { production: settings, staging: { enabled: true, serve: { stages: insidersFirst } } } } })
   t.match(await ask('POST', '/flags/search/rollout/advance'), { status: 409, body: { code: 'FST_FLAGS_WRONG_ENVIRONMENT', message: /production, staging/ } })
   t.match(await ask('POST', '/flags/search/environments/qa/rollout/advance'), { status: 409, body: { code: 'FST_FLAGS_WRONG_ENVIRONMENT' } })
   t.match(await ask('GET', '/flags/search/environments/production/rollout'), { status: 409, body: { code: 'FST_FLAGS_NO_ROLLOUT', message: /say which one with "rule", such as "pro"/ } })
-  t.match(await ask('GET', '/flags/search/environments/production/rollout?rule=free'), { status: 409, body: { message: /no rule "free", but "pro", 1, "1"/ } })
+  t.match(await ask('GET', '/flags/search/environments/production/rollout?rule=free'), { status: 409, body: { message: /no rule "free", but "pro", "paid", "1"/ } })
   t.match(await ask('GET', '/flags/search/environments/production/rollout?rule=1'), { status: 409, body: { message: /rule "1" is not rolled out in stages/ } })
   t.match(await ask('GET', '/flags/search/environments/production/rollout?rule=pro'), { status: 200, body: { environment: 'production', rule: 'pro', stages: 4, percentage: 5, moved: { action: 'begin' } } })
 

@@ -20,10 +20,10 @@ export interface Cli {
 
 export interface CliOptions { cwd?: string, env?: Record<string, string> }
 
-/** Starts `fastify-flags …argv`, with no settings of this machine's but those given. */
+/** Starts `fastify-flags …argv` as it was built last, with no settings of this machine's but those given: from its sources it would take seconds. */
 export function startCli (t: Test, argv: string[], { cwd, env = {} }: CliOptions = {}): Cli {
   const own = Object.entries(process.env).filter(([name]) => !/^(?:FLAGS_\w+|REDIS_URL|PORT|LOG_LEVEL)$/.test(name))
-  const child = spawn(process.execPath, [...process.execArgv, resolve('src/sidecar/cli.ts'), ...argv], {
+  const child = spawn(process.execPath, [resolve('dist/sidecar/cli.js'), ...argv], {
     cwd,
     env: { ...Object.fromEntries(own), ...env },
     stdio: ['ignore', 'pipe', 'pipe']
