@@ -7,7 +7,7 @@ import { moveRollout, withState } from './rollouts.js'
 import type { Writer } from './writer.js'
 
 /** What the log names as the author of what guards do. */
-export const guardActor = 'guard'
+const guardActor = 'guard'
 
 /**
  * Rolls a rollout back by one stage (from the first, disables the flag or its environment) or pauses it, as its guard says: one write, with
