@@ -52,6 +52,20 @@ t.test('every flag that is shown is a valid flag', async (t) => {
   for (const text of shown) await admin.put('shown', JSON.parse(text) as Flag)
 })
 
+t.test('an outcome that is shown is taken', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const secret = 'a-secret-of-a-server'
+  await app.register(flags, { store: 'memory', evaluation: { tokens: { backend: secret } } })
+  const { text } = blocks.find(({ language, text }) => language === 'json' && text.startsWith('{ "events"'))!
+  const [{ flag, variant, context }] = (JSON.parse(text) as { events: [{ flag: string, variant: string, context: { targetingKey: string } }] }).events
+  let seed = 0
+  do await app.flags.admin.put(flag, { enabled: true, serve: { stages: [{ percentage: 50 }], guard: { errors: {} }, seed: String(seed++) } })
+  while (app.flags.for(context).getVariant(flag) !== variant)
+  const response = await app.inject({ method: 'POST', url: '/flags/events', headers: { authorization: `Bearer ${secret}` }, payload: JSON.parse(text) as object })
+  t.same([response.statusCode, response.json()], [202, { accepted: 1, errors: [] }])
+})
+
 t.test('the server of a fresh checkout answers the first curl', async (t) => {
   const folder = makeFolder(t)
   await cp(join(root, 'examples', 'flags.json'), join(folder, 'flags.json'))
