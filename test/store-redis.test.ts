@@ -183,7 +183,7 @@ t.test('documents are read as they are asked for: a reading that nobody uses cos
   await piecesOfNew()
   t.equal(way.connections, 1)
   const cut = await piecesOfNew()
-  t.ok((await cut.next()).value.length >= 100)
+  t.ok((await cut.next()).value.length > 0)
   t.equal(way.connections, 2)
   way.cut()
   await t.rejects(async () => { while (!(await cut.next()).done); }, { code: 'FST_FLAGS_STORE_UNAVAILABLE' })
