@@ -5,7 +5,7 @@ import t, { type Test } from 'tap'
 import { FastifyFlags } from '../src/facade.js'
 import flags, { type Flag, type FlagsOptions } from '../src/index.js'
 import { makeFolder } from './helpers/folder.js'
-import { until } from './helpers/redis-node.js'
+import { until } from './helpers/until.js'
 
 const guard = { errors: {}, latency: { overMs: 300 } }
 const stages = [{ percentage: 0, groups: ['internal'] }, { percentage: 50 }, { percentage: 100 }]

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import Fastify from 'fastify'
 import t from 'tap'
 import type { FlagsError } from '../src/errors.js'
-import type { Arm } from '../src/evaluation/arm.js'
+import { Arm } from '../src/evaluation/arm.js'
 import type { Addition, Claim, Ledger } from '../src/experiments/ledger.js'
 import { MemoryLedger } from '../src/experiments/memory.js'
 import { Recorder } from '../src/experiments/recorder.js'
@@ -18,7 +18,7 @@ import type { Stage } from '../src/model/serve.js'
 import { Chance } from './helpers/chance.js'
 import { ask, snapshotOf, subjectOf } from './helpers/evaluate.js'
 import { patient } from './helpers/ledger-contract.js'
-import { until } from './helpers/redis-node.js'
+import { until } from './helpers/until.js'
 import { emptyNamespace, startRedis } from './helpers/redis.js'
 import { road } from './helpers/road.js'
 
@@ -27,8 +27,8 @@ function someRollout (guard: Guard = { errors: {} }, stages: Stage[] = [{ percen
 }
 
 const armsOf = (rollout: GuardedRollout, stage = 0): { control: Arm, treated: Arm } => ({
-  control: { rollout, stage, treated: false, trial: undefined },
-  treated: { rollout, stage, treated: true, trial: undefined }
+  control: new Arm(rollout, stage, false, undefined),
+  treated: new Arm(rollout, stage, true, undefined)
 })
 
 /** Processes that share a ledger: what they did, and what they told. */

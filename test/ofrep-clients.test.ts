@@ -2,7 +2,6 @@ import { EventEmitter, once } from 'node:events'
 import { get, type IncomingMessage } from 'node:http'
 import { connect as connectHttp2 } from 'node:http2'
 import { connect, type AddressInfo, type Socket } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { OFREPProvider } from '@openfeature/ofrep-provider'
 import { OFREPWebProvider } from '@openfeature/ofrep-web-provider'
 import { OpenFeature } from '@openfeature/server-sdk'
@@ -15,6 +14,7 @@ import { openStreamTokens } from '../src/routes/ofrep/stream-tokens.js'
 import { EventStreams } from '../src/routes/ofrep/streams.js'
 import { readTokens } from '../src/routes/tokens.js'
 import { faultOfAnswer, isEventData } from './helpers/ofrep-schema.js'
+import { until } from './helpers/until.js'
 
 Object.assign(globalThis, { EventSource }) // which Node 20 has not
 
@@ -45,15 +45,6 @@ function watch (t: Test) {
     return response
   }
   return { watched, answered }
-}
-
-/** Resolves once it holds. */
-async function until (holds: () => unknown): Promise<void> {
-  const end = performance.now() + 30_000
-  while (!await holds()) {
-    if (performance.now() > end) throw new Error(`it did not come to hold: ${holds.toString()}`)
-    await sleep(20)
-  }
 }
 
 async function fill ({ flags }: FastifyInstance): Promise<void> {

@@ -3,7 +3,6 @@ import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
-import { setTimeout as sleep } from 'node:timers/promises'
 import fastifyRedis, { type FastifyRedisPluginOptions } from '@fastify/redis'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
@@ -11,6 +10,7 @@ import t, { type Test } from 'tap'
 import flags, { type FlagsOptions } from '../src/index.js'
 import { logs } from './helpers/logs.js'
 import { startRedis } from './helpers/redis.js'
+import { until } from './helpers/until.js'
 
 async function build (t: Test, options: FlagsOptions, prepare: (app: FastifyInstance) => Promise<FlagsOptions['redis'] | void> = async () => {}) {
   const { stream, lines } = logs()
@@ -20,10 +20,6 @@ async function build (t: Test, options: FlagsOptions, prepare: (app: FastifyInst
   await app.register(flags, redis === undefined ? options : { ...options, redis })
   app.get('/', async (req) => req.flags.isEnabled('k'))
   return { app, lines, isOn: async () => (await app.inject('/')).json() as boolean }
-}
-
-async function until (condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!await condition()) await sleep(10)
 }
 
 for (const [form, redisOf] of Object.entries<(app: FastifyInstance, url: string) => Promise<FlagsOptions['redis']>>({

@@ -14,6 +14,7 @@ import { FaultyStore } from './helpers/faulty-store.js'
 import { makeFolder } from './helpers/folder.js'
 import { write } from './helpers/memory.js'
 import { documentsOf } from './helpers/reading.js'
+import { until } from './helpers/until.js'
 
 const on = '{"enabled":true}'
 const off = '{"enabled":false}'
@@ -412,7 +413,6 @@ t.test('each time that the snapshot file can no longer be written is told once, 
   const { memory, replica, said } = build(t)
   const keeper = keepSnapshotFile(replica, new SnapshotFile(path, 'flags'))
   const problems = () => said.filter(([what]) => what === 'problem').length
-  const until = async (holds: () => boolean | Promise<boolean>) => { while (!await holds()) await sleep(20) }
   await replica.start()
   const lose = async (outage: number) => {
     await mkdir(path) // no file can take its place

@@ -10,6 +10,7 @@ import type { Flag } from '../src/model/flag.js'
 import type { Draw, RolloutState, Stage } from '../src/model/serve.js'
 import { bob, startAdmin, viewer } from './helpers/admin.js'
 import { logs } from './helpers/logs.js'
+import { until } from './helpers/until.js'
 
 const hour = 3_600_000
 const start = Date.parse('2026-01-01T00:00:00Z')
@@ -213,12 +214,6 @@ t.test('a rollout climbs by itself, tells of each stage once, and stands where i
   const told = (key: string) => begun.filter(({ flag }) => flag === key).map(({ stage }) => stage)
   const seconds = (seconds: number) => seconds / 3600
   const stages = [{ percentage: 0, hours: seconds(1) }, { percentage: 25, hours: seconds(0.3) }, { percentage: 50, hours: seconds(0.3) }, { percentage: 100 }]
-  const until = async (holds: () => boolean | Promise<boolean>) => {
-    for (const end = Date.now() + 20_000; !await holds();) {
-      if (Date.now() > end) throw new Error('it did not come')
-      await sleep(10)
-    }
-  }
   const ends = async (key: string) => await until(() => told(key).at(-1) === 3)
 
   await admin.put('alone', { enabled: true, serve: { stages } })

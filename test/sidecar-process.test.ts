@@ -5,6 +5,7 @@ import { request } from 'node:http'
 import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { startCli, type Cli } from './helpers/cli.js'
+import { until } from './helpers/until.js'
 
 // Each of these starts real processes, which takes seconds: what can be asked of `readSettings` or `buildSidecar` is asked there.
 
@@ -27,10 +28,6 @@ async function beginPut (url: string, key: string): Promise<{ finish: () => Prom
       return response.statusCode
     }
   }
-}
-
-async function until (true_: () => boolean): Promise<void> {
-  while (!true_()) await setTimeout(20)
 }
 
 const logs = (cli: Cli) => cli.out.stdout.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as { msg: string })

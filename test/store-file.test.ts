@@ -7,6 +7,7 @@ import { FileStore } from '../src/store/file.js'
 import type { Kind, Store } from '../src/store/store.js'
 import { makeFolder } from './helpers/folder.js'
 import { documentsOf } from './helpers/reading.js'
+import { until } from './helpers/until.js'
 
 let folders = 0
 
@@ -46,13 +47,6 @@ async function documents (store: Store): Promise<Record<string, string>> {
 async function changesOf (store: Store) {
   const { changes } = await store.history({ after: 0, limit: 100 })
   return changes.map(({ version, key, by, document }) => [version, key, by, document])
-}
-
-async function until (ask: () => Promise<boolean>) {
-  for (const end = Date.now() + 60_000; !await ask();) {
-    if (Date.now() > end) throw new Error('did not happen within a minute')
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
 }
 
 /** A valid flag's text. */

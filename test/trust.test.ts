@@ -6,11 +6,11 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { setTimeout as sleep } from 'node:timers/promises'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import flags, { type Trust } from '../src/index.js'
 import { logs } from './helpers/logs.js'
+import { until } from './helpers/until.js'
 
 async function build (t: Test, trust?: Trust, server: { trustProxy?: boolean } = {}) {
   const { stream, lines } = logs()
@@ -19,10 +19,6 @@ async function build (t: Test, trust?: Trust, server: { trustProxy?: boolean } =
   await app.register(flags, { store: 'memory', trust })
   app.get('/', async (req) => req.flags.context)
   return { app, lines }
-}
-
-async function until (condition: () => boolean): Promise<void> {
-  while (!condition()) await sleep(5)
 }
 
 /** Whom the app believes it hears from when this peer says it is alice. */

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { RedisStore } from '../../src/store/redis.js'
 import { startFlagsProcess } from '../helpers/child.js'
-import { until } from '../helpers/redis-node.js'
+import { until } from '../helpers/until.js'
 import { startRedis } from '../helpers/redis.js'
 
 t.test('row 7: of 1,000 concurrent admin writes from 4 processes none is lost, each has a version, and every stale If-Match is refused', async (t) => {

@@ -9,7 +9,8 @@ import { asked, askWithoutPause } from '../helpers/answers.js'
 import { startCli } from '../helpers/cli.js'
 import { makeFolder } from '../helpers/folder.js'
 import { logs } from '../helpers/logs.js'
-import { startNode, until, type Node } from '../helpers/redis-node.js'
+import { startNode, type Node } from '../helpers/redis-node.js'
+import { until } from '../helpers/until.js'
 
 const nowhere = 'redis://127.0.0.1:1'
 
@@ -163,7 +164,7 @@ t.test('11: the snapshot file follows the flags, a second late at most, whole at
   const { app, flags } = await build(t, { redis: node.url, snapshotFile })
   t.same(await readdir(folder), ['other'])
   for (let i = 0; i < 20; i++) await flags.admin.put(`flag-${i}`, { enabled: true })
-  await until(async () => (await readFile(snapshotFile, 'utf8').catch(() => '')).includes('flag-19'), 5000)
+  await until(async () => (await readFile(snapshotFile, 'utf8').catch(() => '')).includes('flag-19'))
   const reader = await build(t, { redis: nowhere, snapshotFile })
   t.equal(reader.flags.for('u').isEnabled('flag-19'), true)
   await reader.app.close()

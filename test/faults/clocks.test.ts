@@ -2,7 +2,8 @@ import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import type { StoredFlag } from '../../src/admin.js'
 import { startFlagsProcess } from '../helpers/child.js'
-import { startNode, until } from '../helpers/redis-node.js'
+import { startNode } from '../helpers/redis-node.js'
+import { until } from '../helpers/until.js'
 
 t.test('row 14: clocks that differ by minutes change neither versions nor order; a staged rollout follows Redis\'s clock, and does not climb while Redis is away', async (t) => {
   const redis = await startNode(t)

@@ -11,7 +11,8 @@ import type { StoredDocument } from '../../src/store/store.js'
 import { asked, askWithoutPause } from '../helpers/answers.js'
 import { callCli, runCli } from '../helpers/cli.js'
 import { logs } from '../helpers/logs.js'
-import { startNode, until, type Node } from '../helpers/redis-node.js'
+import { startNode, type Node } from '../helpers/redis-node.js'
+import { until } from '../helpers/until.js'
 
 const documents = '{flags}:documents'
 

@@ -4,7 +4,7 @@ import t from 'tap'
 import { RedisStore } from '../../src/store/redis.js'
 import { startFlagsProcess } from '../helpers/child.js'
 import { within } from '../helpers/promised.js'
-import { until } from '../helpers/redis-node.js'
+import { until } from '../helpers/until.js'
 import { breakLog, startRedis } from '../helpers/redis.js'
 
 t.test('row 13: 200 replicas that must reload at once do not do it at once, and Redis answers PING within 300 ms', async (t) => {

@@ -3,7 +3,7 @@ import Fastify from 'fastify'
 import type { Test } from 'tap'
 import flags from '../../src/index.js'
 import type { RedisConnection } from '../../src/store/redis-connection.js'
-import { until } from './redis-node.js'
+import { until } from './until.js'
 
 /** What a fault did, in milliseconds. */
 export interface Figures {

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
+import { until } from './until.js'
 import { Redis } from 'ioredis'
 import type { Test } from 'tap'
 import { freePort } from './program.js'
@@ -61,13 +61,5 @@ export async function run (binary: string, args: string[]): Promise<{ pid: numbe
       shell.stdin.end()
       await exited
     }
-  }
-}
-
-/** Waits for a condition, generously. */
-export async function until (ask: () => Promise<boolean> | boolean, within = 60_000): Promise<void> {
-  for (const end = performance.now() + within; !await ask();) {
-    if (performance.now() > end) throw new Error(`did not happen within ${within} ms: ${ask}`)
-    await pause(5)
   }
 }

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import type { Test } from 'tap'
-import { run, until, type Node as SingleNode } from './redis-node.js'
+import { run, type Node as SingleNode } from './redis-node.js'
+import { until } from './until.js'
 import { onPath } from './redis-server.js'
 
 /** A process of Redis or of a Sentinel, as in `redis-node.ts`. */
