@@ -9,6 +9,7 @@ import { asked, askWithoutPause } from '../helpers/answers.js'
 import { startCli } from '../helpers/cli.js'
 import { makeFolder } from '../helpers/folder.js'
 import { logs } from '../helpers/logs.js'
+import { within } from '../helpers/promised.js'
 import { startNode, type Node } from '../helpers/redis-node.js'
 import { until } from '../helpers/until.js'
 
@@ -32,10 +33,14 @@ async function build (t: Test, options: FlagsOptions) {
   return { app, flags: app.flags, lines, warnings, readyz, took }
 }
 
-/** A busy machine gets a second try. */
-async function servesWithinASecond (t: Test, took: number, options: FlagsOptions): Promise<void> {
-  const served = took <= 1000 ? took : (await build(t, options)).took
-  t.ok(served <= 1000, `it served after ${Math.round(served)} ms`)
+/** Holds an app to the promise that it serves within a second, whatever Redis does. */
+async function servesWithinASecond (t: Test, first: number, options: FlagsOptions): Promise<void> {
+  let took: number | undefined = first
+  await within(t, { serving: 1000 }, async () => {
+    const serving = took ?? (await build(t, options)).took
+    took = undefined
+    return { serving }
+  })
 }
 
 /** A snapshot file that an app wrote while Redis was there. */

@@ -11,6 +11,7 @@ import type { StoredDocument } from '../../src/store/store.js'
 import { asked, askWithoutPause } from '../helpers/answers.js'
 import { callCli, runCli } from '../helpers/cli.js'
 import { logs } from '../helpers/logs.js'
+import { within } from '../helpers/promised.js'
 import { startNode, type Node } from '../helpers/redis-node.js'
 import { until } from '../helpers/until.js'
 
@@ -55,6 +56,41 @@ async function lasts (ask: () => Promise<boolean> | boolean): Promise<number> {
 
 const same = (a: object, b: object) => JSON.stringify(Object.entries(a).sort()) === JSON.stringify(Object.entries(b).sort())
 
+/** Milliseconds until all flags are back in a Redis that was emptied. */
+async function restored (t: Test, empty: (node: Node) => Promise<void>): Promise<number> {
+  const node = await startNode(t)
+  if (node === undefined) return 0
+  const keeper = await build(t, node.url, { admin: true })
+  const reader = await build(t, node.url)
+  await fill(keeper.service)
+  await keeper.service.delete('flag-3', { by: 'bob' })
+  const { version } = await keeper.service.put('flag-4', { enabled: false, description: 'the last change' }).then(({ flag }) => flag)
+  await until(() => reader.flags.revision === version)
+  const before = await held(node)
+  const asking = [keeper, reader].map(({ flags }) => askWithoutPause(t, flags))
+
+  await empty(node)
+  const took = await lasts(async () => same(await held(node), before))
+  await until(() => [keeper, reader].every(({ flags }) => flags.status === 'READY' && flags.revision > version))
+  for (const one of asking) await one.end()
+
+  t.equal(keeper.told('STORE_RESTORED').length, 1)
+  for (const { told, flags } of [keeper, reader]) {
+    t.ok(told('STORE_EMPTIED').length <= 1, 'said once at most')
+    t.equal(told('STORE_REPLACED').length + told('WRITES_LOST').length, 0, 'nothing was lost')
+    t.equal(flags.problem, null)
+  }
+  const { changes: [last] } = await keeper.service.changes({ limit: 1 })
+  t.match(last, { kind: 'store', key: 'restored', updatedBy: 'restored', details: { revision: version } })
+  t.match(await keeper.service.history('flag-4'), { history: [{ version, flag: { description: 'the last change' } }], beginsAt: last!.version })
+  const written = await reader.service.put('flag-3', { enabled: true })
+  t.ok(written.flag.version > version + 100, 'and no version is used again, not even one that nobody here knew')
+  await until(() => keeper.flags.for('u').isEnabled('flag-3'))
+  const { flag } = await keeper.service.put('flag-4', { enabled: true }, { version })
+  t.ok(flag.version > written.flag.version, 'an ETag of before is still good for what did not change')
+  return took
+}
+
 for (const [fault, empty] of Object.entries<(node: Node) => Promise<void>>({
   'after FLUSHALL': async ({ client }) => { await client.flushall() },
   'after a restart without its data': async (node) => {
@@ -65,39 +101,7 @@ for (const [fault, empty] of Object.entries<(node: Node) => Promise<void>>({
     await node.restart()
   }
 })) {
-  t.test(`4: ${fault} all flags are served on, and are back within 2 s with their versions; the history says so`, async (t) => {
-    const node = await startNode(t)
-    if (node === undefined) return
-    const keeper = await build(t, node.url, { admin: true })
-    const reader = await build(t, node.url)
-    await fill(keeper.service)
-    await keeper.service.delete('flag-3', { by: 'bob' })
-    const { version } = await keeper.service.put('flag-4', { enabled: false, description: 'the last change' }).then(({ flag }) => flag)
-    await until(() => reader.flags.revision === version)
-    const before = await held(node)
-    const asking = [keeper, reader].map(({ flags }) => askWithoutPause(t, flags))
-
-    await empty(node)
-    const took = await lasts(async () => same(await held(node), before))
-    t.ok(took <= 2000, `everything was back after ${Math.round(took)} ms`)
-    await until(() => [keeper, reader].every(({ flags }) => flags.status === 'READY' && flags.revision > version))
-    for (const one of asking) await one.end()
-
-    t.equal(keeper.told('STORE_RESTORED').length, 1)
-    for (const { told, flags } of [keeper, reader]) {
-      t.ok(told('STORE_EMPTIED').length <= 1, 'said once at most')
-      t.equal(told('STORE_REPLACED').length + told('WRITES_LOST').length, 0, 'nothing was lost')
-      t.equal(flags.problem, null)
-    }
-    const { changes: [last] } = await keeper.service.changes({ limit: 1 })
-    t.match(last, { kind: 'store', key: 'restored', updatedBy: 'restored', details: { revision: version } })
-    t.match(await keeper.service.history('flag-4'), { history: [{ version, flag: { description: 'the last change' } }], beginsAt: last!.version })
-    const written = await reader.service.put('flag-3', { enabled: true })
-    t.ok(written.flag.version > version + 100, 'and no version is used again, not even one that nobody here knew')
-    await until(() => keeper.flags.for('u').isEnabled('flag-3'))
-    const { flag } = await keeper.service.put('flag-4', { enabled: true }, { version })
-    t.ok(flag.version > written.flag.version, 'an ETag of before is still good for what did not change')
-  })
+  t.test(`4: ${fault} all flags are served on, and are back within 2 s with their versions; the history says so`, (t) => within(t, { 'everything is back': 2000 }, async () => ({ 'everything is back': await restored(t, empty) })))
 }
 
 t.test('4: many instances that put back at once have one result, and nobody but them puts anything back', async (t) => {
@@ -275,9 +279,9 @@ t.test('4: an instance that was out of sync for a day restores nothing, and serv
   }
 })
 
-t.test('4: 100,000 flags are put back while Redis and this process go on answering', async (t) => {
+t.test('4: 100,000 flags are put back while Redis and this process go on answering', (t) => within(t, { PING: 300 }, async () => {
   const node = await startNode(t, ['--appendonly', 'no'])
-  if (node === undefined) return
+  if (node === undefined) return { PING: 0 }
   const store = new RedisStore({ redis: node.url })
   t.teardown(() => store.close())
   const text = JSON.stringify({ enabled: true, serve: { percentage: 25 }, description: 'x'.repeat(100) })
@@ -308,8 +312,48 @@ t.test('4: 100,000 flags are put back while Redis and this process go on answeri
   await Promise.all([pinging, ticking])
   t.equal(await node.client.hlen(documents), 100_003)
   t.comment(`put back in ${Math.round(took)} ms; slowest PING ${Math.round(slowest)} ms; longest stall ${Math.round(stalled)} ms`)
-  t.ok(slowest < 300, `PING took ${slowest} ms`)
-})
+  return { PING: slowest }
+}))
+
+/** Milliseconds until three apps serve what a Redis still has that lost its last writes. */
+async function converged (t: Test, cut: (folder: string, backup: string) => Promise<void>): Promise<number> {
+  const node = await startNode(t)
+  if (node === undefined) return 0
+  const [one, two, three] = [await build(t, node.url, { admin: true }), await build(t, node.url, { admin: true }), await build(t, node.url)] as const
+  await fill(one.service)
+  await one.service.put('kept', { enabled: true })
+  const [, folder] = await node.client.config('GET', 'dir') as [string, string]
+  const before = await held(node)
+  const backup = join(folder, 'backup')
+  await cp(join(folder, 'appendonlydir'), backup, { recursive: true })
+  const { flag: { version: first } } = await one.service.put('mine', { enabled: true })
+  await one.service.delete('flag-1')
+  const { flag: { version: third } } = await two.service.put('flag-2', { enabled: false })
+  await until(() => [one, two, three].every(({ flags }) => flags.revision === third))
+  const asking = [one, two, three].map(({ flags }) => askWithoutPause(t, flags))
+
+  node.signal('SIGKILL')
+  await until(() => node.client.status !== 'ready')
+  await cut(folder, backup)
+  await node.restart()
+  const took = await lasts(() => [one, two, three].every(({ flags }) => flags.status === 'READY' && flags.for('u').isEnabled('flag-2') && !flags.for('u').isEnabled('mine')))
+  for (const asked of asking) await asked.end()
+
+  await until(() => one.told('WRITES_LOST').length + two.told('WRITES_LOST').length === 2)
+  t.match(one.told('WRITES_LOST')[0], { level: 40, msg: `2 writes that it had acknowledged to this process: flag mine (version ${first}), flag flag-1 (removed as version ${first + 1})` })
+  t.match(two.told('WRITES_LOST')[0], { msg: `1 writes that it had acknowledged to this process: flag flag-2 (version ${third})` })
+  t.match(one.flags.problem, { code: 'FST_FLAGS_WRITES_LOST' })
+  t.equal(three.told('WRITES_LOST').length, 0)
+  for (const { told } of [one, two, three]) t.equal(told('STORE_REPLACED').length, 1)
+  await until(async () => (await three.service.changes({ limit: 2 })).changes.every(({ key }) => key === 'lost'))
+  const { changes } = await three.service.changes({ limit: 2 })
+  t.same(changes.flatMap(({ details }) => (details as { writes: unknown[] }).writes).map((write) => (write as { key: string }).key).sort(), ['flag-1', 'flag-2', 'mine'])
+  t.same(await held(node), before, 'nothing was made again')
+  await until(() => [one, two, three].every(({ flags }) => flags.revision === changes[0]!.version))
+  const { flag } = await one.service.put('mine', { enabled: true })
+  await until(() => three.flags.revision === flag.version && two.flags.revision === flag.version)
+  return took
+}
 
 for (const [fault, cut] of Object.entries<(folder: string, backup: string) => Promise<void>>({
   'an older data set': async (folder, backup) => {
@@ -322,49 +366,12 @@ for (const [fault, cut] of Object.entries<(folder: string, backup: string) => Pr
     await truncate(join(folder, 'appendonlydir', name), kept + 7)
   }
 })) {
-  t.test(`5: after a restart with ${fault} all converge on it within 2 s, and each acknowledged write that is gone is told, never made again`, async (t) => {
-    const node = await startNode(t)
-    if (node === undefined) return
-    const [one, two, three] = [await build(t, node.url, { admin: true }), await build(t, node.url, { admin: true }), await build(t, node.url)] as const
-    await fill(one.service)
-    await one.service.put('kept', { enabled: true })
-    const [, folder] = await node.client.config('GET', 'dir') as [string, string]
-    const before = await held(node)
-    const backup = join(folder, 'backup')
-    await cp(join(folder, 'appendonlydir'), backup, { recursive: true })
-    const { flag: { version: first } } = await one.service.put('mine', { enabled: true })
-    await one.service.delete('flag-1')
-    const { flag: { version: third } } = await two.service.put('flag-2', { enabled: false })
-    await until(() => [one, two, three].every(({ flags }) => flags.revision === third))
-    const asking = [one, two, three].map(({ flags }) => askWithoutPause(t, flags))
-
-    node.signal('SIGKILL')
-    await until(() => node.client.status !== 'ready')
-    await cut(folder, backup)
-    await node.restart()
-    const took = await lasts(() => [one, two, three].every(({ flags }) => flags.status === 'READY' && flags.for('u').isEnabled('flag-2') && !flags.for('u').isEnabled('mine')))
-    t.ok(took <= 2000, `all converged after ${Math.round(took)} ms`)
-    for (const asked of asking) await asked.end()
-
-    await until(() => one.told('WRITES_LOST').length + two.told('WRITES_LOST').length === 2)
-    t.match(one.told('WRITES_LOST')[0], { level: 40, msg: `2 writes that it had acknowledged to this process: flag mine (version ${first}), flag flag-1 (removed as version ${first + 1})` })
-    t.match(two.told('WRITES_LOST')[0], { msg: `1 writes that it had acknowledged to this process: flag flag-2 (version ${third})` })
-    t.match(one.flags.problem, { code: 'FST_FLAGS_WRITES_LOST' })
-    t.equal(three.told('WRITES_LOST').length, 0)
-    for (const { told } of [one, two, three]) t.equal(told('STORE_REPLACED').length, 1)
-    await until(async () => (await three.service.changes({ limit: 2 })).changes.every(({ key }) => key === 'lost'))
-    const { changes } = await three.service.changes({ limit: 2 })
-    t.same(changes.flatMap(({ details }) => (details as { writes: unknown[] }).writes).map((write) => (write as { key: string }).key).sort(), ['flag-1', 'flag-2', 'mine'])
-    t.same(await held(node), before, 'nothing was made again')
-    await until(() => [one, two, three].every(({ flags }) => flags.revision === changes[0]!.version))
-    const { flag } = await one.service.put('mine', { enabled: true })
-    await until(() => three.flags.revision === flag.version && two.flags.revision === flag.version)
-  })
+  t.test(`5: after a restart with ${fault} all converge on it within 2 s, and each acknowledged write that is gone is told, never made again`, (t) => within(t, { convergence: 2000 }, async () => ({ convergence: await converged(t, cut) })))
 }
 
-t.test('5: a failover that lost writes, whose revisions stand for others now, is followed and told', async (t) => {
+t.test('5: a failover that lost writes, whose revisions stand for others now, is followed and told', (t) => within(t, { convergence: 2000 }, async () => {
   const [primary, successor] = [await startNode(t), await startNode(t)]
-  if (primary === undefined || successor === undefined) return
+  if (primary === undefined || successor === undefined) return { convergence: 0 }
   const way = await startWay(t, primary.url)
   const one = await build(t, way.url, { admin: true })
   const two = await build(t, way.url)
@@ -384,7 +391,6 @@ t.test('5: a failover that lost writes, whose revisions stand for others now, is
   await other.service.put('mine', { enabled: false })
   way.lead(successor.url)
   const took = await lasts(() => [one, two].every(({ flags }) => flags.status === 'READY' && flags.for('u').isEnabled('theirs') && !flags.for('u').isEnabled('mine')))
-  t.ok(took <= 2000, `all converged after ${Math.round(took)} ms`)
   for (const asked of asking) await asked.end()
   await until(() => one.told('WRITES_LOST').length === 1)
   t.match(one.told('WRITES_LOST')[0], { msg: `flag mine (version ${version})` })
@@ -392,7 +398,8 @@ t.test('5: a failover that lost writes, whose revisions stand for others now, is
   await until(async () => (await two.service.changes({ limit: 1 })).changes[0]?.key === 'lost')
   t.match((await two.service.changes({ limit: 1 })).changes[0], { details: { writes: [{ kind: 'flag', key: 'mine', version }] } })
   t.equal(two.service.get('mine').enabled, false)
-})
+  return { convergence: took }
+}))
 
 /** A store whose reads fail while its gate is closed, as if Redis could not be reached. Closing waits for the read under way. */
 function gated (url: string) {
