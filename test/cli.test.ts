@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import t from 'tap'
 import { runCli } from './helpers/cli.js'
+import { makeFolder } from './helpers/folder.js'
 
 // These start real processes, which takes seconds: what can be asked of `readSettings` or `serveHelp` is asked there.
 
@@ -14,7 +15,7 @@ t.test('what it cannot do ends with 1 and one line; what it was asked wrongly wi
   const taken = await runCli(t, ['serve', '--memory', '--port', String(port)])
   t.match(taken, { code: 1, stderr: `fastify-flags: port ${port} of 127.0.0.1 is taken; end what listens there, or choose another with --port (0 takes a free one)\n` })
 
-  const cwd = t.testdir({ 'flags.json': '{ "flags": { "a": { "enabled": true, } }' })
+  const cwd = makeFolder(t, { 'flags.json': '{ "flags": { "a": { "enabled": true, } }' })
   const before = readFileSync(`${cwd}/flags.json`, 'utf8')
   const damaged = await runCli(t, ['serve', '--port', '0'], { cwd })
   t.equal(damaged.code, 1)

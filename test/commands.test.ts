@@ -12,6 +12,7 @@ import { settingOf } from '../src/sidecar/setting.js'
 import { typeOfFlag } from '../src/sidecar/commands/types.js'
 import { columns } from '../src/sidecar/terminal.js'
 import { callCli } from './helpers/cli.js'
+import { makeFolder } from './helpers/folder.js'
 import { freePort } from './helpers/program.js'
 import { startRedis } from './helpers/redis.js'
 
@@ -39,7 +40,7 @@ t.test('every command does and says the same over HTTP, on a file and on Redis',
   const me = userInfo().username
   const places = [
     { name: 'HTTP', where: ['--url', await startApp(t)], env: { FLAGS_TOKEN: secret }, by: 'alice' },
-    { name: 'file', where: ['--file', `${t.testdir({})}/flags.json`], env: {}, by: me },
+    { name: 'file', where: ['--file', `${makeFolder(t)}/flags.json`], env: {}, by: me },
     { name: 'Redis', where: ['--redis', url, '--namespace', namespace], env: {}, by: me }
   ]
   for (const { name, where, env, by } of places) {
@@ -138,7 +139,7 @@ t.test('what cannot be reached ends with 3, what is refused with 1, and says wha
 })
 
 t.test('a file that a server writes can be looked at, and a change is sent to the server', async (t) => {
-  const file = `${t.testdir({ 'flags.json': JSON.stringify(documents) })}/flags.json`
+  const file = `${makeFolder(t, { 'flags.json': JSON.stringify(documents) })}/flags.json`
   const store = new FileStore({ file })
   t.teardown(() => store.close())
   await store.read()
@@ -170,7 +171,7 @@ t.test('where the flags are is said, or asked for', async (t) => {
 
 t.test('a long import tells a person how far it is, and nobody else', async (t) => {
   const url = await startApp(t)
-  const folder = t.testdir({})
+  const folder = makeFolder(t)
   const flags = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`flag-${i}`, { enabled: true }]))
   writeFileSync(`${folder}/many.json`, JSON.stringify({ flags }))
   const argv = ['import', `${folder}/many.json`, '--url', url]
@@ -182,7 +183,7 @@ t.test('a long import tells a person how far it is, and nobody else', async (t) 
 })
 
 t.test('colours are for who wants them, and columns are aligned with and without', async (t) => {
-  const file = `${t.testdir({ 'flags.json': JSON.stringify(documents) })}/flags.json`
+  const file = `${makeFolder(t, { 'flags.json': JSON.stringify(documents) })}/flags.json`
   const plain = await callCli(['list', '--file', file])
   const coloured = await callCli(['list', '--file', file], { colours: true })
   t.notMatch(plain.stdout, '\x1b')

@@ -4,6 +4,7 @@ import { pathToFileURL } from 'node:url'
 import t from 'tap'
 import type { Store } from '../src/index.js'
 import { storeContract } from '../src/store/contract.js'
+import { makeFolder } from './helpers/folder.js'
 import { freePort, root, startProgram } from './helpers/program.js'
 import { startRedis } from './helpers/redis.js'
 import { playTranscript } from './helpers/shown.js'
@@ -31,7 +32,7 @@ t.test('every example runs alone and answers what its first lines show', async (
 })
 
 t.test('the sidecar answers curl as its examples show', async (t) => {
-  const file = join(t.testdir(), 'flags.json')
+  const file = join(makeFolder(t), 'flags.json')
   await copyFile(join(folder, 'flags.json'), file)
   const { addresses } = await startProgram(t, ['dist/sidecar/cli.js', 'serve', '--port', '0', '--file', file])
   const shown = /^```console with curl\n([\s\S]*?)^```$/m.exec(await readFile(join(folder, 'sidecar', 'README.md'), 'utf8'))?.[1] ?? ''

@@ -82,7 +82,7 @@ t.test('changing flags over HTTP answers as it is shown, the refusals included',
 })
 
 t.test('the command line prints what is shown', async (t) => {
-  const file = join(t.testdir(), 'flags.json')
+  const file = join(makeFolder(t), 'flags.json')
   await cp(join(root, 'examples', 'flags.json'), file)
   const program = async (words: string[]) => {
     const { code, stdout, stderr } = await callCli([...words, '--file', file])

@@ -5,6 +5,7 @@ import { request } from 'node:http'
 import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { startCli, type Cli } from './helpers/cli.js'
+import { makeFolder } from './helpers/folder.js'
 import { until } from './helpers/until.js'
 
 // Each of these starts real processes, which takes seconds: what can be asked of `readSettings` or `buildSidecar` is asked there.
@@ -33,7 +34,7 @@ async function beginPut (url: string, key: string): Promise<{ finish: () => Prom
 const logs = (cli: Cli) => cli.out.stdout.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as { msg: string })
 
 t.test('in an empty folder --dev makes flags.json, and the commands it prints change and ask a flag', { skip: process.platform === 'win32' && 'a shell for its commands' }, async (t) => {
-  const cwd = t.testdir({})
+  const cwd = makeFolder(t)
   const cli = startCli(t, ['serve', '--port', '0', '--dev'], { cwd })
   const url = await cli.url
   const command = (name: string) => new RegExp(`^${name}: +(curl .*)$`, 'm').exec(cli.out.stderr)?.[1] ?? 'false'
@@ -49,7 +50,7 @@ t.test('in an empty folder --dev makes flags.json, and the commands it prints ch
 })
 
 t.test('SIGTERM lets what was asked be answered, and takes nothing new', async (t) => {
-  const cwd = t.testdir({})
+  const cwd = makeFolder(t)
   const cli = startCli(t, ['serve', '--port', '0'], { cwd, env: admin })
   const url = await cli.url
   const { finish } = await beginPut(url, 'slow')
@@ -95,7 +96,7 @@ t.test('it answers and ends though nobody reads its logs, or whoever did is gone
 })
 
 t.test('killed while it writes, it comes back with every change that was acknowledged', async (t) => {
-  const cwd = t.testdir({})
+  const cwd = makeFolder(t)
   const first = startCli(t, ['serve', '--port', '0'], { cwd, env: admin })
   const url = await first.url
   const acknowledged: string[] = []
@@ -118,7 +119,7 @@ t.test('killed while it writes, it comes back with every change that was acknowl
 })
 
 t.test('a hand edit while it runs is served, and a damaged one is not', async (t) => {
-  const cwd = t.testdir({ 'flags.json': '{ "flags": { "a": { "enabled": true } } }' })
+  const cwd = makeFolder(t, { 'flags.json': '{ "flags": { "a": { "enabled": true } } }' })
   const cli = startCli(t, ['serve', '--port', '0'], { cwd })
   const url = await cli.url
   const enabled = async () => (await (await fetch(`${url}/flags/a/evaluate`)).json() as { enabled: boolean }).enabled

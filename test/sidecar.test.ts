@@ -7,6 +7,7 @@ import t, { type Test } from 'tap'
 import { buildSidecar } from '../src/sidecar/app.js'
 import { report } from '../src/sidecar/report.js'
 import { readSettings, type Settings } from '../src/sidecar/settings.js'
+import { makeFolder } from './helpers/folder.js'
 import { startRedis } from './helpers/redis.js'
 
 const secret = (name: string) => `${name}-secret-of-32-characters-xxxxx`
@@ -98,7 +99,7 @@ t.test('with Redis down it starts, is not ready, and says so without naming host
 })
 
 t.test('what is told at the start says where, from what, for whom, what is closed and how to open it', async (t) => {
-  const cwd = t.testdir({ 'flags.json': readFileSync('examples/flags.json') })
+  const cwd = makeFolder(t, { 'flags.json': readFileSync('examples/flags.json') })
   const { app, settings } = await build(t, `--file ${cwd}/flags.json --trust 10.0.0.0/8`, { FLAGS_ADMIN_TOKEN: 'x' })
   t.equal(report(settings, 'http://127.0.0.1:8080', app.flags).replace(cwd, '/here').replace(/\d+\.\d+\.\d+(?= listens)/, '0.0.0'), `\
 fastify-flags 0.0.0 listens on http://127.0.0.1:8080

@@ -25,7 +25,7 @@ t.test('the contract of all stores', async (t) => {
 
 /** A folder with a flags file, and a way to open it (closed again at the end). */
 function place (t: Test, files: Record<string, string> = {}) {
-  const folder = t.testdir(files)
+  const folder = makeFolder(t, files)
   const file = join(folder, 'flags.json')
   const open = (history?: number) => {
     const store = new FileStore({ file, history })
@@ -322,7 +322,7 @@ t.test('one process writes, others follow and say so, and one takes over when it
 })
 
 t.test('a symbolic link stays one', async (t) => {
-  const folder = t.testdir({ real: { 'flags.json': '{ "flags": {} }' } })
+  const folder = makeFolder(t, { real: { 'flags.json': '{ "flags": {} }' } })
   const link = join(folder, 'flags.json')
   await symlink(join(folder, 'real', 'flags.json'), link)
   const store = new FileStore({ file: link })
@@ -333,7 +333,7 @@ t.test('a symbolic link stays one', async (t) => {
 })
 
 t.test('a path that cannot be used is unavailable, with the reason', async (t) => {
-  const folder = t.testdir({ file: '' })
+  const folder = makeFolder(t, { file: '' })
   const store = new FileStore({ file: join(folder, 'file', 'flags.json') })
   t.teardown(() => store.close())
   await t.rejects(store.read(), { code: 'FST_FLAGS_STORE_UNAVAILABLE', message: /ENOTDIR|EEXIST/ })

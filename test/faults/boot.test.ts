@@ -164,7 +164,7 @@ t.test('11: what was left on disk is never put back into an emptied store, but s
 t.test('11: the snapshot file follows the flags, a second late at most, whole at any moment; strays are cleaned', async (t) => {
   const node = await startNode(t)
   if (node === undefined) return
-  const folder = t.testdir({ 'flags.snapshot.01234567-89ab-cdef-0123-456789abcdef.tmp': 'half', other: 'mine' })
+  const folder = makeFolder(t, { 'flags.snapshot.01234567-89ab-cdef-0123-456789abcdef.tmp': 'half', other: 'mine' })
   const snapshotFile = join(folder, 'flags.snapshot')
   const { app, flags } = await build(t, { redis: node.url, snapshotFile })
   t.same(await readdir(folder), ['other'])
