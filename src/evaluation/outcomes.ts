@@ -3,7 +3,7 @@ import type { Flag } from '../model/flag.js'
 import { cohortOf, type GuardedRollout } from '../model/guard.js'
 import type { JsonValue } from '../model/json.js'
 import { offVariantOf, variantsOf } from '../model/meaning.js'
-import type { Arm } from './arm.js'
+import { Arm } from './arm.js'
 import type { Cause, Outcome, Reason } from './details.js'
 import type { Served } from './draw.js'
 import type { Provenance } from './snapshot.js'
@@ -49,7 +49,7 @@ export function onTrial (answer: Answer, experiment: Experiment, isSplit: boolea
 export function onSides (answer: Answer, rollout: GuardedRollout, stage: number, unitOf: Trial['unitOf']): Answer {
   const side = (variant: 'control' | 'treated'): Arm => {
     const trial = rollout.guard.goal === undefined ? undefined : new Trial(cohortOf(rollout, stage), variant, unitOf)
-    return Object.freeze({ rollout, stage, treated: variant === 'treated', trial })
+    return new Arm(rollout, stage, variant === 'treated', trial)
   }
   const [control, treated] = [side('control'), side('treated')]
   return (variant, reason, cause) => {

@@ -35,7 +35,7 @@ export class Recorder {
   readonly #most: number
   readonly #environments: Set<string>
   readonly #queues = new Map<string, Queue>()
-  readonly #rounds = new Rounds({ every: sendEvery, send: (all) => this.#send(all), goesOn: () => this.#queues.size > 0 })
+  readonly #rounds = new Rounds({ every: sendEvery, send: (all) => this.#send(all), goesOn: () => this.#queues.size + this.#read.length > 0 })
   #read: Trial[] = []
   #waiting = 0
   #dropped = 0

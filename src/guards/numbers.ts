@@ -12,13 +12,16 @@ export class Counted {
   /** Of these, those that took too long. */
   slow = 0
 
-  add ({ requests, failed, timed, slow }: Counted): void {
+  add ({ requests, failed, timed, slow }: Ends): void {
     this.requests += requests
     this.failed += failed
     this.timed += timed
     this.slow += slow
   }
 }
+
+/** How requests have ended. */
+export type Ends = Omit<Counted, 'add'>
 
 export class Both {
   readonly control = new Counted()

@@ -46,7 +46,8 @@ export class GuardWatch {
   readonly #report: (problem: FlagsError) => void
   readonly #most: number
   readonly #watched = new Map<string, Watched>()
-  readonly #rounds = new Rounds({ every: lookEvery, send: (all) => this.#look(all), goesOn: () => this.#watched.size > 0 })
+  readonly #rounds = new Rounds({ every: lookEvery, send: (all) => this.#look(all), goesOn: () => this.#watched.size + this.#ended.length > 0 })
+  #ended: Arm[] = []
   #waiting = 0
   #dropped = 0
   #failed = false
@@ -63,7 +64,10 @@ export class GuardWatch {
 
   /** A request that was given this arm has ended. Hot. */
   count (arm: Arm, failed: boolean, milliseconds: number): void {
-    this.#watch(arm.rollout)?.count(arm, failed, milliseconds)
+    if (this.#rounds.closed) return
+    if (arm.requests++ === 0) this.#note(arm)
+    if (failed) arm.failed++
+    if (milliseconds > arm.overMs) arm.slow++
   }
 
   /**
@@ -117,8 +121,12 @@ export class GuardWatch {
     if (lost > 0) this.#report(new errors.OUTCOMES_LOST(lost, 'this process ended before they could be'))
   }
 
+  #note (arm: Arm): void {
+    this.#ended.push(arm)
+    this.#rounds.wake()
+  }
+
   #watch (rollout: GuardedRollout): Watched | undefined {
-    if (this.#rounds.closed) return undefined
     let watched = this.#watched.get(rollout.id)
     if (watched === undefined) {
       if (this.#watched.size >= mostRollouts) {
@@ -135,6 +143,12 @@ export class GuardWatch {
   }
 
   async #look (all: boolean): Promise<void> {
+    const ended = this.#ended
+    this.#ended = []
+    for (const arm of ended) {
+      const { requests, failed, slow } = arm.take()
+      this.#watch(arm.rollout)?.count(arm, { requests, failed, timed: requests, slow })
+    }
     this.#failed = false
     await Promise.all(Array.from(this.#watched.values(), (watched) => this.#lookAt(watched, all)))
     this.#failing = this.#failed

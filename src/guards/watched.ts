@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { knownFor, type Addition, type Claim, type Sums } from '../experiments/ledger.js'
 import type { Arm } from '../evaluation/arm.js'
 import type { GuardedRollout } from '../model/guard.js'
-import { Both, evidenceNumbers, numbersOf, type Seen } from './numbers.js'
+import { Both, evidenceNumbers, numbersOf, type Ends, type Seen } from './numbers.js'
 
 /** Requests of a piece of traffic that is compared in itself. */
 const pieceOf = 50
@@ -29,7 +29,6 @@ class Stage {
 /** What this process has seen of one rollout, and what of that is on its way. Times are `performance.now()`. */
 export class Watched {
   readonly #stages = new Map<number, Stage>()
-  readonly #overMs: number
   #numbers: Record<string, number> = {}
   #sent: { addition: Addition, since: number } | undefined
   #reported: Reported[] = []
@@ -47,7 +46,6 @@ export class Watched {
 
   constructor (rollout: GuardedRollout) {
     this.#rollout = rollout
-    this.#overMs = rollout.guard.latency?.overMs ?? Infinity
   }
 
   get rollout (): GuardedRollout {
@@ -64,16 +62,12 @@ export class Watched {
     return this.#stages.keys()
   }
 
-  /** Hot. */
-  count ({ stage: number, treated }: Arm, failed: boolean, milliseconds: number | undefined): void {
+  /** Counts requests that have ended for an arm. */
+  count ({ stage: number, treated }: Arm, ends: Ends): void {
     let stage = this.#stages.get(number)
     if (stage === undefined) this.#stages.set(number, stage = new Stage())
-    const counted = treated ? stage.fresh.treated : stage.fresh.control
-    counted.requests++
-    if (failed) counted.failed++
-    if (milliseconds === undefined) return
-    counted.timed++
-    if (milliseconds > this.#overMs) counted.slow++
+    const { fresh } = stage
+    ;(treated ? fresh.treated : fresh.control).add(ends)
   }
 
   report (outcome: Reported): void {
@@ -94,7 +88,7 @@ export class Watched {
   claimed (ids: Set<string>): number {
     const { outcomes } = this.#claimed!
     this.#claimed = undefined
-    for (const { arm, failed, milliseconds, id } of outcomes) if (ids.delete(id)) this.count(arm, failed, milliseconds)
+    for (const reported of outcomes) if (ids.delete(reported.id)) this.count(reported.arm, endOf(reported))
     return outcomes.length
   }
 
@@ -172,6 +166,11 @@ export class Watched {
 /** It must not depend on which of the requests were bad. */
 function isWhole (requests: number, age: number): boolean {
   return requests >= pieceOf || (requests >= smallPiece.requests && age >= smallPiece.after) || age >= longestPiece
+}
+
+function endOf ({ arm, failed, milliseconds }: Reported): Ends {
+  const [timed, slow] = milliseconds === undefined ? [0, 0] : [1, milliseconds > arm.overMs ? 1 : 0]
+  return { requests: 1, failed: failed ? 1 : 0, timed, slow }
 }
 
 function requestsIn (numbers: Sums): number {
