@@ -10,7 +10,7 @@ interface Files { [name: string]: string | Buffer | Files }
 /** A folder for one test. It goes when all that was started after it has ended; `t.testdir()` goes before, under the feet of what writes there. */
 export function makeFolder (t: Test, files: Files = {}): string {
   const folder = mkdtempSync(join(tmpdir(), 'fastify-flags-'))
-  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  t.teardown(() => rm(folder, { recursive: true, force: true, maxRetries: 10 })) // what was killed may still write for a moment
   fill(folder, files)
   return folder
 }
