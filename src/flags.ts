@@ -1,7 +1,7 @@
 import { conversions, ConversionMessage, EvaluationMessage, evaluations, ExposureMessage, exposures } from './diagnostics.js'
 import { errors, textOf, type FlagsError } from './errors.js'
 import type { Arm } from './evaluation/arm.js'
-import type { Outcome, ResolutionDetails } from './evaluation/details.js'
+import type { Counted, Outcome, ResolutionDetails } from './evaluation/details.js'
 import { explain, type Explanation } from './evaluation/explain.js'
 import type { Snapshot } from './evaluation/snapshot.js'
 import type { Subject } from './evaluation/subject.js'
@@ -66,7 +66,7 @@ export class Flags implements Subject {
   isEnabled (key: FlagKey, fallback = false): boolean {
     const outcome = this.snapshot.flag(key)?.evaluate(this)
     const answer = outcome?.enabled ?? fallback
-    if (outcome?.counted !== undefined) this.#count(key, outcome)
+    if (outcome?.counted !== undefined) this.#count(key, outcome, outcome.counted)
     if (evaluations.hasSubscribers) this.#tell(key, outcome?.details ?? this.#missing(key, fallback))
     return answer
   }
@@ -75,7 +75,7 @@ export class Flags implements Subject {
   getVariant<D extends string | undefined = undefined> (key: FlagKey, fallback?: D): string | D {
     const outcome = this.snapshot.flag(key)?.evaluate(this)
     const details = this.#fit(key, outcome, undefined)
-    if (outcome?.counted !== undefined) this.#count(key, outcome)
+    if (outcome?.counted !== undefined) this.#count(key, outcome, outcome.counted)
     if (evaluations.hasSubscribers) this.#tell(key, details)
     return details.variant ?? fallback as D
   }
@@ -88,7 +88,7 @@ export class Flags implements Subject {
     const outcome = this.snapshot.flag(key)?.evaluate(this)
     const details = this.#fit(key, outcome, fallback)
     if (evaluations.hasSubscribers) this.#tell(key, details)
-    if (outcome !== undefined && (outcome.counted !== undefined || options?.expose === true)) this.#count(key, outcome, details, options?.expose)
+    if (outcome?.details === details) this.#show(key, outcome, options?.expose)
     return details.value as Value<K, D>
   }
 
@@ -97,7 +97,7 @@ export class Flags implements Subject {
     const outcome = this.snapshot.flag(key)?.evaluate(this)
     const details = this.#fit(key, outcome, fallback)
     if (evaluations.hasSubscribers) this.#tell(key, details)
-    if (outcome?.counted !== undefined) this.#count(key, outcome, details)
+    if (outcome?.details === details) this.#show(key, outcome)
     return details as ResolutionDetails<Value<K, D>>
   }
 
@@ -160,17 +160,31 @@ export class Flags implements Subject {
       : { value, reason: 'ERROR', errorCode: 'PROVIDER_NOT_READY', errorMessage: 'no flags have been loaded yet', flagMetadata: {} }
   }
 
-  /** An answer was read. Whoever is given their own default instead is not shown what the flag serves. */
-  #count (key: string, outcome: Outcome, details = outcome.details, isShown = countsUnits(outcome)): void {
-    if (outcome.details !== details) return
-    if (outcome.counted?.arm !== undefined) this.#source?.noteArm(outcome.counted.arm)
-    if (isShown) this.#expose(key, outcome)
+  /** What the flag serves was given: whoever is given their own default instead is not shown it. */
+  #show (key: string, outcome: Outcome, expose?: boolean): void {
+    const { counted } = outcome
+    if (counted !== undefined) this.#count(key, outcome, counted, expose)
+    else if (expose === true) this.#expose(key, outcome)
   }
 
-  #expose (key: string, { details: { variant, reason, flagMetadata }, counted }: Outcome): void {
-    if (counted?.trial !== undefined) this.#recorder?.expose(counted.trial, this)
-    if (counted?.arm?.trial !== undefined) this.#recorder?.expose(counted.arm.trial, this)
-    if (variant !== undefined && reason !== 'ERROR' && exposures.hasSubscribers) exposures.publish(new ExposureMessage(this, key, variant, reason, flagMetadata))
+  /** Hot, like what it calls. */
+  #count (key: string, outcome: Outcome, { trial, arm }: Counted, expose = trial !== undefined || arm?.trial !== undefined): void {
+    if (arm !== undefined) this.#source?.noteArm(arm)
+    if (expose) this.#expose(key, outcome)
+  }
+
+  #expose (key: string, outcome: Outcome): void {
+    const { counted } = outcome
+    if (counted !== undefined && this.#recorder !== undefined) {
+      const { trial, arm } = counted
+      if (trial !== undefined) this.#recorder.expose(trial, this)
+      if (arm?.trial !== undefined) this.#recorder.expose(arm.trial, this)
+    }
+    if (exposures.hasSubscribers) this.#tellExposure(key, outcome.details)
+  }
+
+  #tellExposure (key: string, { variant, reason, flagMetadata }: ResolutionDetails): void {
+    if (variant !== undefined && reason !== 'ERROR') exposures.publish(new ExposureMessage(this, key, variant, reason, flagMetadata))
   }
 
   /** Of flags that are there only: keys that callers make up must fill nobody's memory and no label. */
@@ -189,9 +203,4 @@ export class Flags implements Subject {
       return attributes === undefined ? toContext(undefined) : who as EvaluationContext
     }
   }
-}
-
-/** Whether it matters who is shown the answer. */
-function countsUnits ({ counted }: Outcome): boolean {
-  return counted?.trial !== undefined || counted?.arm?.trial !== undefined
 }

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { StageAnnouncer } from './replica/announce-stages.js'
 import { CarefulEmitter } from './replica/careful-emitter.js'
