@@ -5,23 +5,27 @@ import { fileURLToPath } from 'node:url'
 
 /*
  * A load of some connections, each asking again as soon as it has its answer. The client is a process of its own that only
- * counts bytes, so that the server, this process, is what is measured.
+ * counts bytes, so that the server is what is measured.
  */
 
 const milliseconds = 700
 
-/** Requests per second, and microseconds of this process's CPU time for each. */
+/** Requests per second, and microseconds of the server's CPU time for each. */
 export interface Round { rate: number, cpu: number }
 
-/** One round against a listening app. All answers must have one length. */
+/** One round against a listening app of this process. All answers must have one length. */
 export async function run ({ server }: { server: Server }, request: string, connections = 50): Promise<Round> {
-  const { port } = server.address() as AddressInfo
+  return await runAt((server.address() as AddressInfo).port, () => process.cpuUsage(), request, connections)
+}
+
+/** The same against a port of this machine, with how to learn what CPU time its process has used. */
+export async function runAt (port: number, cpuUsage: () => NodeJS.CpuUsage | Promise<NodeJS.CpuUsage>, request: string, connections = 50): Promise<Round> {
   const client = fork(fileURLToPath(import.meta.url), ['client', String(port), request, String(connections)])
-  const before = process.cpuUsage()
+  const before = await cpuUsage()
   const [{ requests, seconds }] = await once(client, 'message') as [{ requests: number, seconds: number }]
-  const { user, system } = process.cpuUsage(before)
+  const after = await cpuUsage()
   await once(client, 'exit')
-  return { rate: requests / seconds, cpu: (user + system) / requests }
+  return { rate: requests / seconds, cpu: (after.user + after.system - before.user - before.system) / requests }
 }
 
 async function ask (port: number, text: string, connections: number): Promise<void> {
