@@ -55,6 +55,25 @@ t.test('a request counts once for each guarded rollout that it read, with how it
   t.same(told().sort(), [`one ${both[0] === true ? 'in' : 'out'}`, `two ${both[1] === true ? 'in' : 'out'}`])
 })
 
+t.test('a request has one flags, and counts, though a hook reads them before the plugin knows of it', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const seen = new Set()
+  app.addHook('onRequest', async ({ flags }) => { seen.add(flags) })
+  await app.register(flags, { store: 'memory' })
+  await app.flags.admin.put('one', { enabled: true, serve: { stages, guard } })
+  await app.flags.admin.advance('one')
+  app.get('/', async ({ flags }) => {
+    seen.add(flags)
+    return { on: flags.isEnabled('one') }
+  })
+  const told = listen(t, app)
+  const [on] = users(app, 'one')
+  await app.inject({ url: '/', headers: { 'x-user-id': on } })
+  t.equal(seen.size, 1)
+  t.same(told(), ['one in'])
+})
+
 t.test('only whom chance has drawn counts, and who was served it', async (t) => {
   const app = await build(t, {
     one: { enabled: true, targets: [{ users: ['boss'] }], rules: [{ when: { attribute: 'region', operator: 'eq', value: 'eu' }, serve: 'on' }], serve: { stages, guard } }

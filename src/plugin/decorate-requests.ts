@@ -1,4 +1,3 @@
-import { performance } from 'node:perf_hooks'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Counting } from '../facade.js'
 import type { Settings } from '../options.js'
@@ -16,7 +15,7 @@ export function decorateRequests (app: FastifyInstance, { environment, context, 
 
   app.decorateRequest(kSender, null)
   app.addHook('onRequest', (request, reply, done) => {
-    if (replica.snapshot.hasGuards) (request as Sent)[kSender] = new Sender(scope, request, reply.raw, performance.now())
+    if (replica.snapshot.hasGuards) ((request as Sent)[kSender] ??= new Sender(scope, request)).watch(reply.raw)
     done()
   })
   app.decorateRequest('flags', {

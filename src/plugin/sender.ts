@@ -24,17 +24,20 @@ export interface Scope {
 export class Sender implements Source {
   readonly #scope: Scope
   readonly #request: FastifyRequest
-  readonly #response: ServerResponse | undefined
-  readonly #began: number | undefined
+  #response: ServerResponse | undefined
+  #began: number | undefined
   #arms: Arm[] | undefined
   #flags: Flags | undefined
 
-  /** With the response, and when the request began, where it came while there were guards. */
-  constructor (scope: Scope, request: FastifyRequest, response?: ServerResponse, began?: number) {
+  constructor (scope: Scope, request: FastifyRequest) {
     this.#scope = scope
     this.#request = request
+  }
+
+  /** The request begins while there are guards. */
+  watch (response: ServerResponse): void {
     this.#response = response
-    this.#began = began
+    this.#began = performance.now()
   }
 
   get flags (): Flags {
