@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import { connect, createServer, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
@@ -7,9 +8,10 @@ import fastifyRedis, { type FastifyRedisPluginOptions } from '@fastify/redis'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
+import { FastifyFlags } from '../src/facade.js'
 import flags, { type FlagsOptions } from '../src/index.js'
 import { logs } from './helpers/logs.js'
-import { startRedis } from './helpers/redis.js'
+import { emptyNamespace, startRedis } from './helpers/redis.js'
 import { until } from './helpers/until.js'
 
 async function build (t: Test, options: FlagsOptions, prepare: (app: FastifyInstance) => Promise<FlagsOptions['redis'] | void> = async () => {}) {
@@ -52,6 +54,33 @@ function client (app: FastifyInstance, url: string, options: { lazyConnect?: boo
   app.addHook('onClose', async () => { redis.disconnect() })
   return redis
 }
+
+t.test('a user of Redis with the rights that the README names, and no more, may do all of it', async (t) => {
+  const { url, namespace, client } = await startRedis(t)
+  const rights = /^```acl\n(.*)\n```$/m.exec(await readFile(fileURLToPath(new URL('../README.md', import.meta.url)), 'utf8'))![1]!
+  const user = new URL(url)
+  Object.assign(user, { username: `user-${namespace}`, password: 'pw' })
+  await client.call('ACL', 'SETUSER', user.username, 'reset', 'on', '>pw', ...rights.replaceAll('{flags', `{${namespace}`).split(' '))
+  t.teardown(() => client.call('ACL', 'DELUSER', user.username))
+  const limited = { namespace, redis: user.href, admin: { tokens: { alice: 'alice-0123456789abcdef' } } }
+  const [{ app, isOn }, other] = [await build(t, limited), await build(t, { namespace, redis: url })]
+  const { flags: { admin } } = app
+  await admin.put('k', { enabled: true, serve: { stages: [{ percentage: 50 }, { percentage: 100 }], guard: { errors: {} } }, experiment: {} })
+  await admin.advance('k')
+  await until(() => other.isOn())
+  t.equal(await isOn(), true)
+  await app.inject({ url: '/', headers: { 'x-user-id': 'u1' } })
+  app.flags.for('u1').track('purchase')
+  const { recorder, guards } = FastifyFlags.countingOf(app.flags)
+  await Promise.all([recorder.flush(true), guards.flush(true)])
+  t.equal((await admin.history('k')).history.length, 2)
+  await admin.delete('k')
+  await emptyNamespace(client, namespace)
+  await until(async () => (await admin.changes({ limit: 1 })).changes[0]?.key === 'restored')
+  t.equal(app.flags.problem, null)
+  const denied = (await client.call('ACL', 'LOG') as string[][]).filter((entry) => entry.includes(user.username))
+  t.same(denied, [])
+})
 
 t.test('an app\'s client is not used, not changed and not closed; our own connections are gone when the app is closed', async (t) => {
   const { url, namespace, client } = await startRedis(t)
