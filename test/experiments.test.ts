@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import { Trial } from '../src/evaluation/trial.js'
 import type { Counts } from '../src/experiments/counts.js'
 import type { Batch, Ledger } from '../src/experiments/ledger.js'
 import { MemoryLedger } from '../src/experiments/memory.js'
@@ -13,9 +14,11 @@ import { FastifyFlags } from '../src/facade.js'
 import flags, { evaluationRoutes, type Flag, type FlagsError, type FlagsOptions } from '../src/index.js'
 import { experimentOf } from '../src/model/experiment.js'
 import { makeFolder } from './helpers/folder.js'
+import { subjectOf } from './helpers/evaluate.js'
 import { batchOf, patient, someExperiment } from './helpers/ledger-contract.js'
 import { startRedis } from './helpers/redis.js'
 import { road } from './helpers/road.js'
+import { until } from './helpers/until.js'
 
 const documents: Record<string, Flag> = {
   pricing: { enabled: true, variants: { control: { layout: 'old' }, compact: { layout: 'new' } }, offVariant: 'control', serve: { split: { control: 50, compact: 50 } }, targets: [{ variant: 'compact', users: ['boss'] }], experiment: {} },
@@ -251,6 +254,22 @@ t.test('what is read is recorded without anyone asking for counts', async (t) =>
   recorder.exposed(someExperiment(), { unit: 'u1', variant: 'a', time: Date.now() })
   while (ledger.batches.length === 0) await pause(20)
   t.equal(recorder.waiting, 0)
+})
+
+t.test('what is read while counts are sent is recorded, though nothing else comes', async (t) => {
+  const ledger = new Faulty()
+  const recorder = new Recorder({ ledger, environment: 'production', now: Date.now, report: () => {} })
+  t.teardown(() => recorder.close())
+  const trial = new Trial(someExperiment(), 'a', ({ targetingKey }) => targetingKey ?? '')
+  const expose = () => { recorder.expose(trial, subjectOf({}, { targetingKey: 'u1' })) }
+  const record = ledger.record.bind(ledger)
+  ledger.record = async (batch) => {
+    if (ledger.batches.length === 0) expose()
+    await record(batch)
+  }
+  expose()
+  await until(() => ledger.batches.length === 2)
+  t.strictSame(ledger.batches.map(({ reads }) => reads), [{ a: 1 }, { a: 1 }])
 })
 
 const exposure = (id: string, user: string, variant: string, more: object = {}) => ({ id, type: 'exposure', flag: 'pricing', variant, context: { targetingKey: user }, ...more })

@@ -21,10 +21,11 @@ export async function run ({ server }: { server: Server }, request: string, conn
 /** The same against a port of this machine, with how to learn what CPU time its process has used. */
 export async function runAt (port: number, cpuUsage: () => NodeJS.CpuUsage | Promise<NodeJS.CpuUsage>, request: string, connections = 50): Promise<Round> {
   const client = fork(fileURLToPath(import.meta.url), ['client', String(port), request, String(connections)])
+  const exited = once(client, 'exit')
   const before = await cpuUsage()
   const [{ requests, seconds }] = await once(client, 'message') as [{ requests: number, seconds: number }]
   const after = await cpuUsage()
-  await once(client, 'exit')
+  await exited
   return { rate: requests / seconds, cpu: (after.user + after.system - before.user - before.system) / requests }
 }
 
