@@ -21,8 +21,8 @@ export interface Source {
 
 /**
  * The flags as one user sees them: `request.flags`, or what `fastify.flags.for(…)` gives. One snapshot and one now for its
- * whole life. No method throws, whatever it is given. The hot lines are those of `isEnabled` and `#fit`: one
- * lookup, one closure, nothing allocated.
+ * whole life. No method throws, whatever it is given. The hot lines are those of `isEnabled`, `#fit`
+ * and `#count`: one lookup, one closure, nothing allocated.
  */
 export class Flags implements Subject {
   readonly snapshot: Snapshot
@@ -167,7 +167,7 @@ export class Flags implements Subject {
     else if (expose === true) this.#expose(key, outcome)
   }
 
-  /** Hot, like what it calls. */
+  /** The answer is one of those that chance has drawn; `expose` says whether the user is shown it. */
   #count (key: string, outcome: Outcome, { trial, arm }: Counted, expose = trial !== undefined || arm?.trial !== undefined): void {
     if (arm !== undefined) this.#source?.noteArm(arm)
     if (expose) this.#expose(key, outcome)

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { performance } from 'node:perf_hooks'
+import { performance } from 'node:perf_hooks' // the global is a getter, which costs more than the clock
 import { setTimeout as sleep } from 'node:timers/promises'
 import { StageAnnouncer } from './replica/announce-stages.js'
 import { CarefulEmitter } from './replica/careful-emitter.js'

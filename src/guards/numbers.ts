@@ -2,14 +2,22 @@ import type { Sums } from '../experiments/ledger.js'
 import type { Alarm, Guard } from '../model/guard.js'
 import { chanceOf, evidenceOf, noEvidence, type Side } from './evidence.js'
 
-/** Requests of one side. */
-export class Counted {
-  requests = 0
+/** How requests have ended. */
+export interface Ends {
+  requests: number
   /** Answers with a status of 500 or more. */
-  failed = 0
+  failed: number
   /** Requests of which it is known how long they took. */
-  timed = 0
+  timed: number
   /** Of these, those that took too long. */
+  slow: number
+}
+
+/** Requests of one side. */
+class Counted implements Ends {
+  requests = 0
+  failed = 0
+  timed = 0
   slow = 0
 
   add ({ requests, failed, timed, slow }: Ends): void {
@@ -19,9 +27,6 @@ export class Counted {
     this.slow += slow
   }
 }
-
-/** How requests have ended. */
-export type Ends = Omit<Counted, 'add'>
 
 export class Both {
   readonly control = new Counted()

@@ -47,6 +47,7 @@ export class GuardWatch {
   readonly #most: number
   readonly #watched = new Map<string, Watched>()
   readonly #rounds = new Rounds({ every: lookEvery, send: (all) => this.#look(all), goesOn: () => this.#watched.size + this.#ended.length > 0 })
+  /** Arms that requests have ended for since the last look. */
   #ended: Arm[] = []
   #waiting = 0
   #dropped = 0

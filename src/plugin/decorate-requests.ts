@@ -6,7 +6,7 @@ import { callContext, readHeaders } from './request-context.js'
 import { Sender, type Scope } from './sender.js'
 import { compileTrust } from './trust.js'
 
-/** Gives requests their `flags`: a getter, so that a request that reads none pays nothing. A scope that registers again has its own, for its own requests. */
+/** Gives requests their `flags`: a getter, so that while there are no guards a request that reads none pays nothing. A scope that registers again has its own, for its own requests. */
 export function decorateRequests (app: FastifyInstance, { environment, context, headers, trust }: Settings, replica: Replica, { recorder, guards }: Counting): void {
   const contextOf = context === undefined ? readHeaders(headers, compileTrust(trust, app.log)) : callContext(context, (problem) => { replica.report(problem) })
   const scope: Scope = { replica, environment, recorder, guards, contextOf }

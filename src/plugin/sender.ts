@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import { performance } from 'node:perf_hooks' // the global is a getter, which costs as much again
+import { performance } from 'node:perf_hooks' // the global is a getter, which costs more than the clock
 import type { FastifyRequest } from 'fastify'
 import type { Arm } from '../evaluation/arm.js'
 import type { Recorder } from '../experiments/recorder.js'
@@ -18,7 +18,7 @@ export interface Scope {
 }
 
 /**
- * A request that reads flags: whom it reads them for, and how it ends. That is told once to each guarded rollout that it read.
+ * A request that reads flags, or may read guarded ones: whom it reads them for, and how it ends. That is told once to each guarded rollout that it read.
  * Requests whose client gave up are told of too, which an onResponse hook never sees, and only who read one pays for a listener.
  */
 export class Sender implements Source {
@@ -53,7 +53,7 @@ export class Sender implements Source {
     if (arms !== undefined) {
       for (let i = 0; i < arms.length; i++) if (arms[i]!.rollout === arm.rollout) return
       arms.push(arm)
-    } else if (this.#response !== undefined) { // else the guard is new, or the route was added before this plugin
+    } else if (this.#response !== undefined) { // else the guard is new, or the route was added, or a hook reads, before this plugin knows of it
       this.#arms = [arm]
       this.#response.on('close', () => { this.#end() })
     }
