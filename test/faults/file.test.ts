@@ -1,7 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -12,6 +12,7 @@ import { compileProgram } from '../helpers/compiled.js'
 import { makeFolder } from '../helpers/folder.js'
 import { documentsOf } from '../helpers/reading.js'
 import { requireOrSkip } from '../helpers/require.js'
+import { until } from '../helpers/until.js'
 
 async function documents (store: Store): Promise<Array<[string, string]>> {
   return (await documentsOf(await store.read())).map(({ key, document }): [string, string] => [key, document]).sort()
@@ -60,18 +61,22 @@ t.test('row 12: kill -9 in the middle of 200 file-store and 200 snapshot-file wr
   await Promise.all([0, 1].map(async (lane) => {
     const places = await Promise.all(Array.from({ length: 10 }, async (_, i) => await mkdir(join(folder, `${lane}-${i}`), { recursive: true }) as string))
     for (let round = 0; round < 10; round++) {
-      const child = spawn(process.execPath, [program, ...places], { stdio: ['ignore', 'pipe', 'inherit'] })
+      // A file: of what is said into a pipe that nobody reads just now, a killed process takes all but some 300 lines with it.
+      const saying = await open(join(folder, `said-${lane}-${round}`), 'w+')
+      const child = spawn(process.execPath, [program, ...places], { stdio: ['ignore', saying.fd, 'inherit'] })
       t.teardown(() => child.kill('SIGKILL'))
-      let said = ''
-      child.stdout.on('data', (data) => { said += String(data) })
       const closed = once(child, 'close')
-      const ended = closed.then(() => { throw new Error('the writer ended by itself') })
-      ended.catch(() => {}) // it is told while somebody waits
-      while (new Set(said.match(/\d+\n/g)).size < 20) await Promise.race([once(child.stdout, 'data'), ended])
+      const said = async () => await readFile(join(folder, `said-${lane}-${round}`), 'utf8')
+      await until(async () => {
+        if (child.exitCode !== null) throw new Error('the writer ended by itself')
+        return new Set((await said()).match(/\d+\n/g)).size >= 20
+      })
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 25))
       child.kill('SIGKILL')
       await closed
-      const told = said.slice(0, said.lastIndexOf('\n')).split('\n').map((line) => line.split(' '))
+      await saying.close()
+      const all = await said()
+      const told = all.slice(0, all.lastIndexOf('\n')).split('\n').map((line) => line.split(' '))
       const last = (place: number) => told.findLast(([,,, of]) => of === String(place))
       await Promise.all(places.flatMap((place, i) => [inspect(place, last(i)), inspectSnapshot(place, last(10 + i)).catch((error) => wrong.push(error))]))
       for (const place of places) {
