@@ -14,13 +14,14 @@ const secret = 'alice-secret-of-32-characters-xx'
 const admin = { FLAGS_ADMIN_TOKENS: `alice=${secret}` }
 const headers = { authorization: `Bearer ${secret}`, 'content-type': 'application/json' }
 
-/** Opens a PUT whose body is only begun; `finish` sends the rest and gives the status. */
+/** Opens a PUT that the server knows of and whose body is only begun; `finish` sends the rest and gives the status. */
 async function beginPut (url: string, key: string): Promise<{ finish: () => Promise<number> }> {
   const body = '{"enabled":true}'
-  const sent = request(`${url}/admin/flags/${key}`, { method: 'PUT', headers: { ...headers, 'content-length': body.length } })
+  const sent = request(`${url}/admin/flags/${key}`, { method: 'PUT', headers: { ...headers, 'content-length': body.length, expect: '100-continue' } })
   sent.on('error', () => {})
+  sent.flushHeaders()
+  await once(sent, 'continue')
   sent.write(body.slice(0, 5))
-  await setTimeout(200) // until it has arrived
   return {
     finish: async () => {
       sent.end(body.slice(5))
