@@ -252,7 +252,7 @@ t.test('streams are bounded, in number and in what waits for them', async (t) =>
 
 for (const http2 of [false, true]) {
   t.test(`who leaves while a hook of the host's takes its time holds no stream, over HTTP/${http2 ? 2 : 1}`, async (t) => {
-    const app = (http2 ? Fastify({ http2, http2SessionTimeout: 100 }) : Fastify()) as FastifyInstance
+    const app = (http2 ? Fastify({ http2 }) : Fastify()) as FastifyInstance
     t.teardown(() => app.close())
     const hook = new EventEmitter()
     app.addHook('onRequest', async ({ headers }, { raw }) => {
