@@ -14,8 +14,9 @@ export interface LedgerPlace {
   keeps: boolean
 }
 
-const noon = Date.UTC(2026, 10, 20, 12)
 const hour = 3_600_000
+/** Of today: an experiment's times are counted from some days before it was first heard of. */
+const noon = Math.floor(Date.now() / (24 * hour)) * 24 * hour + 12 * hour
 const document: Flag = { enabled: true, variants: ['a', 'b', 'c'], serve: { split: { a: 50, b: 25, c: 25 } }, experiment: {} }
 
 let made = 0
@@ -137,16 +138,17 @@ export async function ledgerContract (t: Test, makePlace: () => Promise<LedgerPl
   await t.test('days are UTC; a unit of many days is one unit, and a range picks units by their first', async (t) => {
     const ledger = await open(t)
     const experiment = someExperiment()
-    const first = Date.UTC(2026, 10, 20, 23, 59, 59)
-    const next = Date.UTC(2026, 10, 21)
+    const next = noon + 12 * hour
+    const first = next - 1000
+    const [day, nextDay, later] = [0, 1, 2].map((days) => new Date(noon + days * 24 * hour).toISOString().slice(0, 10))
     await ledger.record(batchOf(experiment, { time: first, exposures: [exposed('u1', 'a', first), exposed('u2', 'a', first)], reads: { a: 2 } }))
     await ledger.record(batchOf(experiment, { time: next, exposures: [exposed('u1', 'a', next), exposed('u3', 'a', next)], reads: { a: 3 }, conversions: [converted('u1', 'buy', 10, next), converted('u3', 'buy', 20, next)] }))
     const all = await ledger.read(experiment)
     t.match(all.variants.a, { units: 3, exposures: 5, goals: { buy: { conversions: 2, sum: 30, squares: 500 } } })
-    t.strictSame(all.days.map(({ day, variants }) => [day, variants.a!.units, variants.a!.exposures, { ...variants.a!.conversions }]), [['2026-11-20', 2, 2, {}], ['2026-11-21', 1, 3, { buy: 2 }]])
-    t.match((await ledger.read(experiment, { to: '2026-11-20' })).variants.a, { units: 2, exposures: 2, goals: { buy: { conversions: 1, sum: 10 } } })
-    t.match((await ledger.read(experiment, { from: '2026-11-21' })).variants.a, { units: 1, exposures: 3, goals: { buy: { conversions: 1, sum: 20 } } })
-    t.match((await ledger.read(experiment, { from: '2026-11-22' })).variants.a, { units: 0, exposures: 0 })
+    t.strictSame(all.days.map(({ day, variants }) => [day, variants.a!.units, variants.a!.exposures, { ...variants.a!.conversions }]), [[day, 2, 2, {}], [nextDay, 1, 3, { buy: 2 }]])
+    t.match((await ledger.read(experiment, { to: day })).variants.a, { units: 2, exposures: 2, goals: { buy: { conversions: 1, sum: 10 } } })
+    t.match((await ledger.read(experiment, { from: nextDay })).variants.a, { units: 1, exposures: 3, goals: { buy: { conversions: 1, sum: 20 } } })
+    t.match((await ledger.read(experiment, { from: later })).variants.a, { units: 0, exposures: 0 })
   })
 
   await t.test('another iteration, set of variants or seed begins anew, and other weights go on without their shares', async (t) => {
