@@ -426,6 +426,7 @@ t.test('processes that share a Redis count together, a unit once', async (t) => 
   const second = Fastify()
   t.teardown(() => second.close())
   await second.register(flags, { redis: url, namespace })
+  await until(() => second.flags.status === 'READY')
   const variant = first.flags.for('u1').getVariant('pricing', '')
   second.flags.for('u1').getVariant('pricing')
   second.flags.for('u1').track('purchase')

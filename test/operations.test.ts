@@ -9,6 +9,7 @@ import { logTrouble, requestId } from '../src/sidecar/requests.js'
 import { buildSidecar } from '../src/sidecar/app.js'
 import { readSettings } from '../src/sidecar/settings.js'
 import { logs } from './helpers/logs.js'
+import { until } from './helpers/until.js'
 
 const secret = (name: string) => `${name}-secret-of-32-characters-xxxxx`
 const bearer = (name: string) => ({ authorization: `Bearer ${secret(name)}` })
@@ -113,6 +114,7 @@ t.test('open event streams are counted, and are no slow requests', async (t) => 
 
 t.test('with the store away metrics say so', async (t) => {
   const app = await build(t, '--redis redis://127.0.0.1:1')
+  await until(() => app.flags.problem !== null)
   const samples = await metrics(app)
   t.equal(samples.get('fastify_flags_problems_total{code="FST_FLAGS_STORE_UNAVAILABLE"}'), 1)
   t.equal(samples.get('fastify_flags_status{status="NOT_READY"}'), 1)

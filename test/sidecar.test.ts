@@ -9,6 +9,7 @@ import { report } from '../src/sidecar/report.js'
 import { readSettings, type Settings } from '../src/sidecar/settings.js'
 import { makeFolder } from './helpers/folder.js'
 import { startRedis } from './helpers/redis.js'
+import { until } from './helpers/until.js'
 
 const secret = (name: string) => `${name}-secret-of-32-characters-xxxxx`
 const bearer = (name: string) => ({ authorization: `Bearer ${secret(name)}` })
@@ -88,6 +89,7 @@ t.test('readyz tells what it serves, and doubts an environment that no flag know
 
 t.test('with Redis down it starts, is not ready, and says so without naming hosts', async (t) => {
   const { app, settings } = await build(t, '--redis redis://:hunter2@127.0.0.1:1')
+  await until(() => app.flags.problem !== null)
   const response = await app.inject('/readyz')
   t.equal(response.statusCode, 503)
   t.strictSame(response.json(), { status: 'NOT_READY', environment: 'production', revision: 0, problem: 'FST_FLAGS_STORE_UNAVAILABLE' })

@@ -140,7 +140,9 @@ t.test('11: a damaged snapshot file is ignored with a warning, and replaced once
   t.match(stranger.warnings().join(), /it is of the namespace flags, not another/)
 
   await writeFile(snapshotFile, 'damaged')
-  await (await build(t, { redis: node.url, snapshotFile })).app.close()
+  const mended = await build(t, { redis: node.url, snapshotFile })
+  await until(() => mended.flags.status === 'READY')
+  await mended.app.close()
   const { app, flags } = await build(t, { redis: nowhere, snapshotFile })
   t.equal(flags.status, 'STALE')
   t.same((await app.inject('/')).json(), answers)
@@ -153,6 +155,7 @@ t.test('11: what was left on disk is never put back into an emptied store, but s
   const file = await readFile(snapshotFile)
   await node.client.flushall()
   const { app, flags } = await build(t, { redis: node.url, snapshotFile, admin: { tokens: { alice: 'alice-0123456789abcdef' } } })
+  await until(() => flags.problem?.code === 'FST_FLAGS_STORE_EMPTIED')
   await pause(1500)
   t.same(await node.client.dbsize(), 0)
   t.match([flags.status, flags.problem?.code], ['STALE', 'FST_FLAGS_STORE_EMPTIED'])
