@@ -451,7 +451,10 @@ t.test('while Redis cannot be reached, or its answers are lost, counting waits f
   const direct = new Processes(patient(new RedisLedger({ redis: url, namespace })))
   const looking = direct.watch()
   const seen = async () => (await looking.standing(rollout, 0))
-  for (const end = Date.now() + 20_000; (await seen()).requests.treated < 600 && Date.now() < end;) await watch.flush()
+  await until(async () => {
+    await watch.flush()
+    return (await seen()).requests.treated >= 600
+  })
   t.match(await seen(), { requests: { control: 400, treated: 600 }, metrics: { errors: { control: { count: 40, of: 400 }, treated: { count: 40, of: 600 } } } })
   t.ok(processes.problems.length > 0 && processes.problems.every(({ code }) => code === 'FST_FLAGS_GUARD_WAITING'))
   await watch.close()

@@ -39,8 +39,7 @@ t.test('row 14: clocks that differ by minutes change neither versions nor order;
     const due = await staged(by, `staged-by-${by}`, 3)
     const early = await answers(`staged-by-${by}`)
     if (await now() < due) t.same(early, [false, false, false], 'not before its time')
-    await until(async () => await now() >= due + 500)
-    t.same(await answers(`staged-by-${by}`), [true, true, true], 'all climb when Redis\'s clock says so')
+    await until(async () => (await answers(`staged-by-${by}`)).every((on) => on)) // when Redis's clock says so: by its own one of them would be ten minutes late
   }))
 
   await staged(2, 'unreachable', 4)
