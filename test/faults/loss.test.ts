@@ -294,7 +294,7 @@ t.test('4: 100,000 flags are put back while Redis and this process go on answeri
   const pinging = (async () => {
     while (!load.over) {
       const begun = performance.now()
-      await node.client.ping()
+      await node.client.ping().catch(() => {}) // too late to be waited for, and so a duration of its own
       slowest = Math.max(slowest, performance.now() - begun)
       await pause(2)
     }

@@ -2,6 +2,7 @@ import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { startCli } from '../helpers/cli.js'
+import { within } from '../helpers/promised.js'
 
 const token = 'alice-0123456789abcdef'
 const bodyless = 'POST /flags/on/evaluate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n'
@@ -48,12 +49,12 @@ t.jobs = 2
 
 t.test('row 18: 500 clients that send half a request and stop are closed within ten seconds, and the others are answered in less than 50 ms', { buffered: true }, async (t) => {
   const { address, port } = await start(t)
-  /** The 99th percentile of what is asked for two seconds, in milliseconds. */
+  /** The 99th percentile of what is asked for two seconds, and a hundred times at least, in milliseconds. */
   const p99 = async () => {
     const took: number[] = []
     const end = performance.now() + 2000
     await Promise.all(Array.from({ length: 4 }, async () => {
-      while (performance.now() < end) {
+      while (performance.now() < end || took.length <= 100) {
         const begun = performance.now()
         const { status } = await fetch(`${address}/flags/on/evaluate?user=u${took.length}`, { signal: AbortSignal.timeout(30_000) })
         took.push(performance.now() - begun)
@@ -61,22 +62,25 @@ t.test('row 18: 500 clients that send half a request and stop are closed within 
         await sleep(5)
       }
     }))
-    t.ok(took.length > 100)
     return took.sort((a, b) => a - b)[Math.floor(took.length * 0.99)]!
   }
   const alone = await p99()
-  const hanging = Array.from({ length: 500 }, (_, i) => hang(t, port, halves[i % halves.length]!))
-  const state = { open: true }
-  const all = Promise.all(hanging).finally(() => { state.open = false })
-  await sleep(500)
-  let best = Infinity
-  while (state.open) { // whatever else this machine does is not the promise's: the calmest two seconds count
-    const window = await p99()
-    if (state.open) best = Math.min(best, window)
-  }
-  t.ok(best < Math.max(50, 2 * alone), `p99 ${best.toFixed(1)} ms, without them ${alone.toFixed(1)} ms`)
+  t.comment(`p99 without them ${alone.toFixed(1)} ms`)
+  let answers: Array<Awaited<ReturnType<typeof hang>>> = []
+  await within(t, { p99: Math.max(50, 2 * alone) }, async (t) => {
+    const hanging = Array.from({ length: 500 }, (_, i) => hang(t, port, halves[i % halves.length]!))
+    const state = { open: true }
+    const all = Promise.all(hanging).finally(() => { state.open = false })
+    await sleep(500)
+    let best = Infinity
+    while (state.open) { // whatever else this machine does is not the promise's: the calmest two seconds count
+      const window = await p99()
+      if (state.open) best = Math.min(best, window)
+    }
+    answers = await all
+    return { p99: best }
+  })
 
-  const answers = await all
   const last = (hung: typeof answers) => Math.max(...hung.map(({ closed }) => closed))
   let latest = last(answers)
   // A busy machine gets a second try.
@@ -90,8 +94,7 @@ t.test('row 18: 500 clients that send half a request and stop are closed within 
 
 t.test('row 18: the request timeout is an option', { buffered: true }, async (t) => {
   const { port } = await start(t, ['--request-timeout', '1'])
-  const { closed } = await hang(t, port, halves[3]!)
-  t.ok(closed < 5000, `closed after ${closed.toFixed(0)} ms`) // long before the default
+  await within(t, { closed: 5000 }, async (t) => ({ closed: (await hang(t, port, halves[3]!)).closed })) // long before the default
 })
 
 t.test('what is no HTTP is answered in our words, and ends nothing', { buffered: true }, async (t) => {

@@ -165,8 +165,7 @@ t.test('row 6: what Redis holds is damaged, or Redis refuses: the others go on, 
 
   await t.test('a key of another type', async (t) => {
     for (const key of ['documents', 'log']) {
-      await client.rename(`{flags}:${key}`, 'aside')
-      await client.set(`{flags}:${key}`, 'mine')
+      await client.multi().rename(`{flags}:${key}`, 'aside').set(`{flags}:${key}`, 'mine').exec()
       const refused = await write()
       t.match(refused, { status: 503, code: 'FST_FLAGS_STORE_DAMAGED', message: /holds something else.*WRONGTYPE/ }, key)
       await client.rename('aside', `{flags}:${key}`)
@@ -260,6 +259,7 @@ t.test('row 8: the reply of a write lost: applied at most once, and the caller h
   }
   for (const [name, { begin, heal, status, code, applied }] of Object.entries(fates)) {
     let key = ''
+    let answered: { status: number, code?: string } | undefined
     const answering = `${name}: answered`
     await within(t, { [answering]: 2000 }, async () => {
       key = `lost-${randomUUID()}`
@@ -267,11 +267,12 @@ t.test('row 8: the reply of a write lost: applied at most once, and the caller h
       const asked = performance.now()
       const answer = await app.inject({ method: 'PUT', url: `/admin/flags/${key}`, payload: { enabled: true } })
       const took = performance.now() - asked
-      t.match({ status: answer.statusCode, code: answer.json().code }, { status, code }, name)
+      answered = { status: answer.statusCode, code: answer.json().code }
       heal()
       await until(async () => await app.flags.admin.put('steady', { enabled: true }).then(() => app.flags.problem === null, () => false))
-      return { [answering]: took }
+      return { [answering]: answered.status === status ? took : Infinity } // 503 is what a busy machine is told, too
     })
+    t.match(answered, { status, code }, name)
     t.equal(await entries(key), applied, `${name}: applied ${applied} times`)
   }
   await load.end()

@@ -28,7 +28,7 @@ export async function startNode (t: Test, args: string[] = []): Promise<Node | u
   const port = await freePort()
   const options = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'yes', '--appendfsync', 'always', '--dir', folder, ...args]
   let running = await run(binary!, options)
-  const client = new Redis({ port, commandTimeout: 1000, maxRetriesPerRequest: 0, retryStrategy: () => 50 })
+  const client = new Redis({ port, commandTimeout: 5000, maxRetriesPerRequest: 0, retryStrategy: () => 50 })
   client.on('error', () => {})
   t.teardown(async () => {
     client.disconnect()

@@ -107,7 +107,7 @@ async function startNode (t: Test, binary: string, args: string[], config: strin
   const file = join(folder, 'redis.conf')
   await writeFile(file, [`port ${port}`, 'bind 127.0.0.1', `dir ${folder}`, 'save ""', ...config, ''].join('\n'))
   let running: Awaited<ReturnType<typeof run>>
-  const client = new Redis({ port, lazyConnect: true, commandTimeout: 1000, maxRetriesPerRequest: 0, retryStrategy: () => 50 })
+  const client = new Redis({ port, lazyConnect: true, commandTimeout: 5000, maxRetriesPerRequest: 0, retryStrategy: () => 50 })
   client.on('error', () => {})
   t.teardown(async () => {
     client.disconnect()

@@ -82,7 +82,7 @@ async function freePort (): Promise<number> {
 async function answering (url: string): Promise<void> {
   const client = new Redis(url, { maxRetriesPerRequest: null, retryStrategy: () => 20 })
   client.on('error', () => {})
-  const timer = setTimeout(() => client.disconnect(), 10_000)
+  const timer = setTimeout(() => client.disconnect(), 60_000)
   try {
     await client.ping()
   } catch {
