@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, rename, rm, rmdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import fc from 'fast-check'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { Trial } from '../src/evaluation/trial.js'
@@ -10,6 +11,7 @@ import type { Batch, Ledger } from '../src/experiments/ledger.js'
 import { MemoryLedger } from '../src/experiments/memory.js'
 import { Recorder } from '../src/experiments/recorder.js'
 import { RedisLedger } from '../src/experiments/redis.js'
+import { SeenUnits } from '../src/experiments/seen-units.js'
 import { FastifyFlags } from '../src/facade.js'
 import flags, { evaluationRoutes, type Flag, type FlagsError, type FlagsOptions } from '../src/index.js'
 import { experimentOf } from '../src/model/experiment.js'
@@ -62,6 +64,27 @@ t.test('each single read of a flag with an experiment exposes its unit, once, to
   const quarter = await counts(app, 'quarter')
   t.equal(units(quarter), 100)
   t.ok(quarter.variants.on!.units > 10 && quarter.variants.off!.units > 50)
+})
+
+t.test('of a unit that comes again, in whatever order units and flags come, nothing is told until 20,000 sightings later', (t) => {
+  const trials = ['control', 'compact', 'other'].map((variant) => new Trial(someExperiment(), variant, () => ''))
+  fc.assert(fc.property(fc.array(fc.tuple(fc.constantFrom('u1', 'u2', 'u3'), fc.constantFrom(...trials)), { maxLength: 100 }), fc.integer({ min: 0, max: 20_000 }), (reads, others) => {
+    const seen = new SeenUnits()
+    const told = new Set<string>()
+    for (let i = 0; i < 20_000 - others; i++) seen.add(`before ${i}`, trials[0]!)
+    for (const [unit, trial] of reads) {
+      const isNew = !told.has(`${unit} ${trial.variant}`)
+      if (seen.has(unit, trial) === isNew) return false
+      if (isNew) seen.add(unit, trial)
+      told.add(`${unit} ${trial.variant}`)
+    }
+    for (let i = 0; i < others; i++) seen.add(`after ${i}`, trials[0]!)
+    return reads.every(([unit, trial]) => seen.has(unit, trial)) && !seen.has('after', trials[0]!)
+  }), { numRuns: 50 })
+  const seen = new SeenUnits()
+  for (let i = 0; i <= 40_000; i++) seen.add(`u${i}`, trials[0]!)
+  t.equal(seen.has('u0', trials[0]!), false, 'what is kept is bounded')
+  t.end()
 })
 
 t.test('nothing is exposed by all values, explanations, reads that say so, the flag as a prerequisite, or an answer that was not drawn', async (t) => {

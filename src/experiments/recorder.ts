@@ -8,6 +8,7 @@ import { longestGoal, mostValue, type Exposure, type Ledger, type Range } from '
 import { Queue } from './queue.js'
 import { Rounds } from './rounds.js'
 import { runningIn, watchingIn } from './running.js'
+import { SeenUnits } from './seen-units.js'
 
 export interface RecorderOptions {
   ledger: Ledger
@@ -36,6 +37,7 @@ export class Recorder {
   readonly #environments: Set<string>
   readonly #queues = new Map<string, Queue>()
   readonly #rounds = new Rounds({ every: sendEvery, send: (all) => this.#send(all), goesOn: () => this.#queues.size + this.#read.length > 0 })
+  readonly #seen = new SeenUnits()
   #read: Trial[] = []
   #waiting = 0
   #dropped = 0
@@ -72,13 +74,13 @@ export class Recorder {
     return true
   }
 
-  /** A value on trial was read. Hot: a unit that was seen not long ago costs a lookup. */
+  /** A value on trial was read. Hot: of a unit that was seen not long ago, nothing is kept. */
   expose (trial: Trial, subject: Subject): void {
     const unit = trial.unitOf(subject.context)
     if (unit === '' || this.#rounds.closed) return
     if (trial.reads === 0 && !this.counts(subject.environment)) return
     if (trial.reads++ === 0) this.#note(trial)
-    if (!trial.knows(unit) && this.exposed(trial.experiment, { unit, variant: trial.variant, time: subject.now })) trial.remember(unit)
+    if (!this.#seen.has(unit, trial) && this.exposed(trial.experiment, { unit, variant: trial.variant, time: subject.now })) this.#seen.add(unit, trial)
   }
 
   /** An exposure that somebody reports. False when it was dropped. */

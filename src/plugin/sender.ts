@@ -55,8 +55,12 @@ export class Sender implements Source {
       arms.push(arm)
     } else if (this.#response !== undefined) { // else the guard is new, or the route was added, or a hook reads, before this plugin knows of it
       this.#arms = [arm]
-      this.#response.on('close', () => { this.#end() })
+      this.#awaitEnd(this.#response)
     }
+  }
+
+  #awaitEnd (response: ServerResponse): void { // on its own, since a function that makes another one pays for that each time
+    response.on('close', () => { this.#end() })
   }
 
   #end (): void {
