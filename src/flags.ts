@@ -5,6 +5,7 @@ import type { Counted, Outcome, ResolutionDetails } from './evaluation/details.j
 import { explain, type Explanation } from './evaluation/explain.js'
 import type { Snapshot } from './evaluation/snapshot.js'
 import type { Subject } from './evaluation/subject.js'
+import type { Trial } from './evaluation/trial.js'
 import type { Recorder } from './experiments/recorder.js'
 import type { Fallback, FlagKey, FlagValues, Value } from './flag-types.js'
 import { toContext, type EvaluationContext } from './model/context.js'
@@ -66,7 +67,7 @@ export class Flags implements Subject {
   isEnabled (key: FlagKey, fallback = false): boolean {
     const outcome = this.snapshot.flag(key)?.evaluate(this)
     const answer = outcome?.enabled ?? fallback
-    if (outcome?.counted !== undefined) this.#count(key, outcome, outcome.counted)
+    if (outcome?.counted !== undefined) this.#count(key, outcome.details, outcome.counted)
     if (evaluations.hasSubscribers) this.#tell(key, outcome?.details ?? this.#missing(key, fallback))
     return answer
   }
@@ -75,7 +76,7 @@ export class Flags implements Subject {
   getVariant<D extends string | undefined = undefined> (key: FlagKey, fallback?: D): string | D {
     const outcome = this.snapshot.flag(key)?.evaluate(this)
     const details = this.#fit(key, outcome, undefined)
-    if (outcome?.counted !== undefined) this.#count(key, outcome, outcome.counted)
+    if (outcome?.counted !== undefined) this.#count(key, outcome.details, outcome.counted)
     if (evaluations.hasSubscribers) this.#tell(key, details)
     return details.variant ?? fallback as D
   }
@@ -122,7 +123,7 @@ export class Flags implements Subject {
   /** Notes that the user is shown what this flag serves. Nothing is noted of a flag that serves nothing. */
   expose (key: FlagKey): void {
     const outcome = this.snapshot.flag(key)?.evaluate(this)
-    if (outcome !== undefined) this.#expose(key, outcome)
+    if (outcome !== undefined) this.#expose(key, outcome.details, outcome.counted?.trial, outcome.counted?.arm?.trial)
   }
 
   /**
@@ -161,26 +162,21 @@ export class Flags implements Subject {
   }
 
   /** What the flag serves was given: whoever is given their own default instead is not shown it. */
-  #show (key: string, outcome: Outcome, expose?: boolean): void {
-    const { counted } = outcome
-    if (counted !== undefined) this.#count(key, outcome, counted, expose)
-    else if (expose === true) this.#expose(key, outcome)
+  #show (key: string, { counted, details }: Outcome, expose?: boolean): void {
+    if (counted !== undefined) this.#count(key, details, counted, expose)
+    else if (expose === true) this.#expose(key, details)
   }
 
   /** The answer is one of those that chance has drawn; `expose` says whether the user is shown it. */
-  #count (key: string, outcome: Outcome, { trial, arm }: Counted, expose = trial !== undefined || arm?.trial !== undefined): void {
+  #count (key: string, details: ResolutionDetails, { trial, arm }: Counted, expose = trial !== undefined || arm?.trial !== undefined): void {
     if (arm !== undefined) this.#source?.noteArm(arm)
-    if (expose) this.#expose(key, outcome)
+    if (expose) this.#expose(key, details, trial, arm?.trial)
   }
 
-  #expose (key: string, outcome: Outcome): void {
-    const { counted } = outcome
-    if (counted !== undefined && this.#recorder !== undefined) {
-      const { trial, arm } = counted
-      if (trial !== undefined) this.#recorder.expose(trial, this)
-      if (arm?.trial !== undefined) this.#recorder.expose(arm.trial, this)
-    }
-    if (exposures.hasSubscribers) this.#tellExposure(key, outcome.details)
+  #expose (key: string, details: ResolutionDetails, trial?: Trial, trialOfGoal?: Trial): void {
+    if (trial !== undefined) this.#recorder?.expose(trial, this)
+    if (trialOfGoal !== undefined) this.#recorder?.expose(trialOfGoal, this)
+    if (exposures.hasSubscribers) this.#tellExposure(key, details)
   }
 
   #tellExposure (key: string, { variant, reason, flagMetadata }: ResolutionDetails): void {

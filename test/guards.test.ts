@@ -68,7 +68,7 @@ class Processes {
 
 /** So many requests, so many of them failed. */
 function send (watch: GuardWatch, arm: Arm, requests: number, failed = 0, milliseconds = 10): void {
-  for (let i = 0; i < requests; i++) watch.count(arm, i < failed, milliseconds)
+  for (let i = 0; i < requests; i++) watch.count([arm], i < failed, milliseconds)
 }
 
 t.test('a bet that those who are in fare worse is fair where they fare as well as is allowed', (t) => {
@@ -328,21 +328,21 @@ t.test('closing sends what there is, acts on nothing, and tells what was lost', 
   const rollout = someRollout()
   const { control, treated } = armsOf(rollout)
   const watch = processes.watch()
-  for (let i = 0; i < 20; i++) watch.count(i % 2 === 0 ? control : treated, i % 2 === 1, 10)
+  for (let i = 0; i < 20; i++) watch.count([i % 2 === 0 ? control : treated], i % 2 === 1, 10)
   await watch.flush()
   ledger.mode = 'down'
   const closed = watch.close()
   await until(() => ledger.refused > 0)
   ledger.mode = 'well'
   await closed
-  watch.count(treated, true, 10)
+  watch.count([treated], true, 10)
   const next = processes.watch()
   const { requests, metrics } = await next.standing(rollout, 0)
   t.same(requests, { control: 10, treated: 10 })
   t.ok(metrics.errors!.chance < 0.005, 'a piece that had only begun is compared, too, and sent again until it arrives')
   t.same(processes.stops, [])
   ledger.mode = 'down'
-  next.count(treated, true, 10)
+  next.count([treated], true, 10)
   await next.close()
   t.match(processes.problems.at(-1), { code: 'FST_FLAGS_OUTCOMES_LOST', message: /^1 request/ })
 })
@@ -351,7 +351,7 @@ t.test('no more than 500 rollouts are watched at once, and that further ones are
   const processes = new Processes(new MemoryLedger())
   const watch = processes.watch()
   const rollouts = Array.from({ length: 510 }, () => someRollout())
-  for (const rollout of rollouts) watch.count(armsOf(rollout).treated, false, 10)
+  for (const rollout of rollouts) watch.count([armsOf(rollout).treated], false, 10)
   await watch.flush()
   const sums = await Promise.all(rollouts.map(({ id }) => processes.ledger.sums(id)))
   t.equal(sums.filter((sums) => sums['treated:requests'] === 1).length, 500)
@@ -478,7 +478,7 @@ t.test('a goal is told to those whom the rollout draws at its stage, and fewer w
     const subject = subjectOf(snapshot, { targetingKey: unit }, { now: processes.now + after })
     const { arm } = ask('flag', subject).counted!
     recorder.expose(arm!.trial!, subject)
-    watch.count(arm!, false, 10)
+    watch.count([arm!], false, 10)
     return { told: goals.map((goal) => recorder.track(subject, goal)), treated: arm!.treated }
   }
   t.same(visit('buyer', ['purchase', 'signup']).told, [1, 0])

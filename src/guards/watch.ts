@@ -63,12 +63,15 @@ export class GuardWatch {
     this.#most = most
   }
 
-  /** A request that was given this arm has ended. Hot. */
-  count (arm: Arm, failed: boolean, milliseconds: number): void {
+  /** A request that was given these arms has ended. Hot. */
+  count (arms: readonly Arm[], failed: boolean, milliseconds: number): void {
     if (this.#rounds.closed) return
-    if (arm.requests++ === 0) this.#note(arm)
-    if (failed) arm.failed++
-    if (milliseconds > arm.overMs) arm.slow++
+    for (let i = 0; i < arms.length; i++) {
+      const arm = arms[i]!
+      if (arm.requests++ === 0) this.#note(arm)
+      if (failed) arm.failed++
+      if (milliseconds > arm.overMs) arm.slow++
+    }
   }
 
   /**

@@ -64,9 +64,6 @@ export class Sender implements Source {
   }
 
   #end (): void {
-    const failed = this.#response!.statusCode >= 500
-    const milliseconds = performance.now() - this.#began!
-    const arms = this.#arms!
-    for (let i = 0; i < arms.length; i++) this.#scope.guards.count(arms[i]!, failed, milliseconds)
+    this.#scope.guards.count(this.#arms!, this.#response!.statusCode >= 500, performance.now() - this.#began!)
   }
 }
