@@ -1,7 +1,10 @@
 import type { Trial } from '../evaluation/trial.js'
 
-/** So many sightings are remembered at least, and twice as many at most: about 150 bytes for a unit, and 8 for each answer it was seen with. */
-const remembered = 20_000
+/** About so many bytes are kept at least, and twice as many at most. */
+const kept = 4_000_000
+/** A unit, beside its text, with the first answer that it was seen with. */
+const bytesOfUnit = 140
+const bytesOfFurtherAnswer = 20
 
 const none: Trial[] = []
 
@@ -12,7 +15,7 @@ const none: Trial[] = []
 export class SeenUnits {
   #recent = new Map<string, Trial[]>()
   #before = new Map<string, Trial[]>()
-  #sightings = 0
+  #bytes = 0
   // The unit that was asked for last, and its answers of #recent:
   #unit = ''
   #trials = none
@@ -26,14 +29,15 @@ export class SeenUnits {
   }
 
   add (unit: string, trial: Trial): void {
-    if (this.#sightings++ >= remembered) {
+    if (this.#bytes >= kept) {
       this.#before = this.#recent
       this.#recent = new Map()
-      this.#sightings = 1
+      this.#bytes = 0
     }
     const trials = this.#recent.get(unit)
     if (trials === undefined) this.#recent.set(unit, [trial])
     else trials.push(trial)
+    this.#bytes += trials === undefined ? bytesOfUnit + unit.length : bytesOfFurtherAnswer
     this.#turnTo(unit)
   }
 
