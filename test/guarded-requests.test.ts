@@ -25,7 +25,7 @@ async function build (t: Test, documents: Record<string, Flag>, options: FlagsOp
 /** What is told to the guards, as a text each: flag, side, whether it failed, whether it was slow. */
 function listen (t: Test, app: FastifyInstance): () => string[] {
   const calls = t.capture(FastifyFlags.countingOf(app.flags).guards, 'count', FastifyFlags.countingOf(app.flags).guards.count)
-  return () => calls().flatMap(({ args: [arms, failed, milliseconds] }) => Array.from(arms, (arm) => [arm.rollout.flag, arm.treated ? 'in' : 'out', ...failed ? ['failed'] : [], ...milliseconds > arm.overMs ? ['slow'] : []].join(' ')))
+  return () => calls().flatMap(({ args: [arms, failed, milliseconds] }) => arms.map((arm) => [arm.rollout.flag, arm.treated ? 'in' : 'out', ...failed ? ['failed'] : [], ...milliseconds > arm.overMs ? ['slow'] : []].join(' ')))
 }
 
 /** Two users, drawn to either side of a flag. */

@@ -68,7 +68,7 @@ class Processes {
 
 /** So many requests, so many of them failed. */
 function send (watch: GuardWatch, arm: Arm, requests: number, failed = 0, milliseconds = 10): void {
-  for (let i = 0; i < requests; i++) watch.count(watch.noArms.with(arm), i < failed, milliseconds)
+  for (let i = 0; i < requests; i++) watch.count([arm], i < failed, milliseconds)
 }
 
 t.test('a bet that those who are in fare worse is fair where they fare as well as is allowed', (t) => {
@@ -328,89 +328,30 @@ t.test('closing sends what there is, acts on nothing, and tells what was lost', 
   const rollout = someRollout()
   const { control, treated } = armsOf(rollout)
   const watch = processes.watch()
-  for (let i = 0; i < 20; i++) watch.count(watch.noArms.with(i % 2 === 0 ? control : treated), i % 2 === 1, 10)
+  for (let i = 0; i < 20; i++) watch.count([i % 2 === 0 ? control : treated], i % 2 === 1, 10)
   await watch.flush()
   ledger.mode = 'down'
   const closed = watch.close()
   await until(() => ledger.refused > 0)
   ledger.mode = 'well'
   await closed
-  watch.count(watch.noArms.with(treated), true, 10)
+  watch.count([treated], true, 10)
   const next = processes.watch()
   const { requests, metrics } = await next.standing(rollout, 0)
   t.same(requests, { control: 10, treated: 10 })
   t.ok(metrics.errors!.chance < 0.005, 'a piece that had only begun is compared, too, and sent again until it arrives')
   t.same(processes.stops, [])
   ledger.mode = 'down'
-  next.count(next.noArms.with(treated), true, 10)
+  next.count([treated], true, 10)
   await next.close()
   t.match(processes.problems.at(-1), { code: 'FST_FLAGS_OUTCOMES_LOST', message: /^1 request/ })
-})
-
-t.test('whatever requests read, in whatever order they end and however long they last, each counts once for what it read first of each rollout', async () => {
-  const request = fc.record({ reads: fc.array(fc.tuple(fc.nat(2), fc.boolean()), { minLength: 1, maxLength: 5 }), failed: fc.boolean(), milliseconds: fc.constantFrom(10, 300, 3000), lasts: fc.nat(6) })
-  await fc.assert(fc.asyncProperty(fc.array(request, { maxLength: 60, size: 'max' }), fc.integer({ min: 1, max: 20 }), async (requests, untilLook) => {
-    const processes = new Processes(new MemoryLedger())
-    const watch = processes.watch()
-    const sides = [200, 200, 2000].map((overMs) => armsOf(someRollout({ errors: {}, latency: { overMs } })))
-    const expected = new Map<string, number>()
-    const ends: Array<Array<() => void>> = []
-    for (const [i, { reads, failed, milliseconds, lasts }] of requests.entries()) {
-      let given = watch.noArms
-      const first = new Map<GuardedRollout, Arm>()
-      for (const [which, treated] of reads) {
-        const arm = sides[which]![treated ? 'treated' : 'control']
-        given = given.with(arm)
-        if (!first.has(arm.rollout)) first.set(arm.rollout, arm)
-      }
-      for (const { rollout, treated, overMs } of first.values()) {
-        const what = ['requests', ...failed ? ['failed'] : [], ...milliseconds > overMs ? ['slow'] : []]
-        for (const name of what) expected.set(`${rollout.id} ${treated ? 'treated' : 'control'}:${name}`, (expected.get(`${rollout.id} ${treated ? 'treated' : 'control'}:${name}`) ?? 0) + 1)
-      }
-      ;(ends[i + lasts * untilLook] ??= []).push(() => { watch.count(given, failed, milliseconds) })
-      for (const end of ends[i] ?? []) end()
-      if (i % untilLook === 0) await watch.flush()
-    }
-    for (const end of ends.slice(requests.length).flat()) end?.()
-    await watch.flush(true)
-    await watch.close()
-    for (const { treated: { rollout } } of sides) {
-      const sums = await processes.ledger.sums(rollout.id)
-      for (const name of ['control:requests', 'control:failed', 'control:slow', 'treated:requests', 'treated:failed', 'treated:slow']) {
-        if ((sums[name] ?? 0) !== (expected.get(`${rollout.id} ${name}`) ?? 0)) return false
-      }
-    }
-    return true
-  }), { numRuns: 100 })
-})
-
-t.test('requests that read the same are counted together; sets that none has any more are forgotten, and of very many none is lost', async (t) => {
-  const processes = new Processes(new MemoryLedger())
-  const watch = processes.watch()
-  const sides = Array.from({ length: 13 }, () => armsOf(someRollout()))
-  const [one, two] = [sides[0]!.treated, sides[1]!.control]
-  const given = watch.noArms.with(one).with(two)
-  t.equal(watch.noArms.with(one).with(two), given)
-  t.equal(given.with(one), given)
-  t.equal(given.with(sides[0]!.control), given, 'the side that was given first counts')
-  t.same([...given], [two, one])
-  watch.count(given, false, 10)
-  await watch.flush()
-  t.not(watch.noArms.with(one).with(two), given)
-  for (let request = 0; request < 8192; request++) {
-    watch.count(sides.reduce((given, { control, treated }, i) => given.with((request >> i & 1) === 1 ? treated : control), watch.noArms), request % 2 === 1, 10)
-  }
-  await watch.flush()
-  const sums = await Promise.all(sides.map(({ treated }) => processes.ledger.sums(treated.rollout.id)))
-  for (const [i, side] of sums.entries()) t.match(side, { 'treated:requests': 4096 + (i === 0 ? 1 : 0), 'control:requests': 4096 + (i === 1 ? 1 : 0), 'treated:failed': i === 0 ? 4096 : 2048 })
-  await watch.close()
 })
 
 t.test('no more than 500 rollouts are watched at once, and that further ones are not is told', async (t) => {
   const processes = new Processes(new MemoryLedger())
   const watch = processes.watch()
   const rollouts = Array.from({ length: 510 }, () => someRollout())
-  for (const rollout of rollouts) watch.count(watch.noArms.with(armsOf(rollout).treated), false, 10)
+  for (const rollout of rollouts) watch.count([armsOf(rollout).treated], false, 10)
   await watch.flush()
   const sums = await Promise.all(rollouts.map(({ id }) => processes.ledger.sums(id)))
   t.equal(sums.filter((sums) => sums['treated:requests'] === 1).length, 500)
@@ -537,7 +478,7 @@ t.test('a goal is told to those whom the rollout draws at its stage, and fewer w
     const subject = subjectOf(snapshot, { targetingKey: unit }, { now: processes.now + after })
     const { arm } = ask('flag', subject).counted!
     recorder.expose(arm!.trial!, subject)
-    watch.count(watch.noArms.with(arm!), false, 10)
+    watch.count([arm!], false, 10)
     return { told: goals.map((goal) => recorder.track(subject, goal)), treated: arm!.treated }
   }
   t.same(visit('buyer', ['purchase', 'signup']).told, [1, 0])

@@ -3,7 +3,7 @@ import type { Trial } from './trial.js'
 
 /**
  * The side of a guarded rollout that chance has drawn somebody to, at a stage. It belongs to outcomes of a compiled flag, and
- * keeps how requests of this process have ended until that is taken.
+ * keeps how requests of this process have ended, so that one more costs no lookup.
  */
 export class Arm {
   /** How many requests have ended since what is counted here was last taken. */

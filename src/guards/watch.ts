@@ -3,7 +3,6 @@ import type { Arm } from '../evaluation/arm.js'
 import { knownFor, type Ledger } from '../experiments/ledger.js'
 import { Rounds } from '../experiments/rounds.js'
 import { cohortOf, type Alarm, type GuardedRollout } from '../model/guard.js'
-import { ArmSet } from './arm-set.js'
 import type { Seen } from './numbers.js'
 import { goalSeen, standingOf, type Standing } from './verdict.js'
 import { Watched } from './watched.js'
@@ -28,8 +27,6 @@ export interface GuardWatchOptions {
 
 /** Rollouts that a process watches at once; requests of further ones are not counted, which is told. */
 const mostRollouts = 500
-/** Sets of arms that wait for a look: where requests read many guarded flags, nearly each may have a set of its own. */
-const mostSets = 4096
 /** Milliseconds between looks. */
 const lookEvery = 1000
 /** Milliseconds between looks at goals, which come later than requests. */
@@ -50,10 +47,8 @@ export class GuardWatch {
   readonly #most: number
   readonly #watched = new Map<string, Watched>()
   readonly #rounds = new Rounds({ every: lookEvery, send: (all) => this.#look(all), goesOn: () => this.#watched.size + this.#ended.length > 0 })
-  /** What a request has that was given no arm yet. */
-  readonly noArms = new ArmSet()
-  /** With which requests have ended since they were last gathered. */
-  #ended: ArmSet[] = []
+  /** Arms that requests have ended for since the last look. */
+  #ended: Arm[] = []
   #waiting = 0
   #dropped = 0
   #failed = false
@@ -68,11 +63,15 @@ export class GuardWatch {
     this.#most = most
   }
 
-  /** A request that was given these has ended. Hot. */
-  count (arms: ArmSet, failed: boolean, milliseconds: number): void {
+  /** A request that was given these arms has ended. Hot. */
+  count (arms: readonly Arm[], failed: boolean, milliseconds: number): void {
     if (this.#rounds.closed) return
-    if (arms.requests === 0) this.#note(arms)
-    arms.count(failed, milliseconds)
+    for (let i = 0; i < arms.length; i++) {
+      const arm = arms[i]!
+      if (arm.requests++ === 0) this.#note(arm)
+      if (failed) arm.failed++
+      if (milliseconds > arm.overMs) arm.slow++
+    }
   }
 
   /**
@@ -126,27 +125,9 @@ export class GuardWatch {
     if (lost > 0) this.#report(new errors.OUTCOMES_LOST(lost, 'this process ended before they could be'))
   }
 
-  #note (arms: ArmSet): void {
-    if (this.#ended.length >= mostSets) this.#gather()
-    this.#ended.push(arms)
+  #note (arm: Arm): void {
+    this.#ended.push(arm)
     this.#rounds.wake()
-  }
-
-  #gather (): void {
-    const all = new Set<Arm>()
-    for (const arms of this.#ended) {
-      for (const arm of arms) {
-        arm.requests += arms.requests
-        all.add(arm)
-      }
-      arms.requests = 0
-    }
-    for (const arm of all) {
-      const { requests, failed, slow } = arm.take()
-      this.#watch(arm.rollout)?.count(arm, { requests, failed, timed: requests, slow })
-    }
-    this.#ended = []
-    this.noArms.forget()
   }
 
   #watch (rollout: GuardedRollout): Watched | undefined {
@@ -166,7 +147,12 @@ export class GuardWatch {
   }
 
   async #look (all: boolean): Promise<void> {
-    this.#gather()
+    const ended = this.#ended
+    this.#ended = []
+    for (const arm of ended) {
+      const { requests, failed, slow } = arm.take()
+      this.#watch(arm.rollout)?.count(arm, { requests, failed, timed: requests, slow })
+    }
     this.#failed = false
     await Promise.all(Array.from(this.#watched.values(), (watched) => this.#lookAt(watched, all)))
     this.#failing = this.#failed

@@ -4,7 +4,6 @@ import type { FastifyRequest } from 'fastify'
 import type { Arm } from '../evaluation/arm.js'
 import type { Recorder } from '../experiments/recorder.js'
 import { Flags, type Source } from '../flags.js'
-import type { ArmSet } from '../guards/arm-set.js'
 import type { GuardWatch } from '../guards/watch.js'
 import type { EvaluationContext } from '../model/context.js'
 import type { Replica } from '../replica.js'
@@ -27,7 +26,7 @@ export class Sender implements Source {
   readonly #request: FastifyRequest
   #response: ServerResponse | undefined
   #began: number | undefined
-  #arms: ArmSet | undefined
+  #arms: Arm[] | undefined
   #flags: Flags | undefined
 
   constructor (scope: Scope, request: FastifyRequest) {
@@ -50,10 +49,12 @@ export class Sender implements Source {
   }
 
   noteArm (arm: Arm): void {
-    if (this.#arms !== undefined) {
-      this.#arms = this.#arms.with(arm)
+    const arms = this.#arms
+    if (arms !== undefined) {
+      for (let i = 0; i < arms.length; i++) if (arms[i]!.rollout === arm.rollout) return
+      arms.push(arm)
     } else if (this.#response !== undefined) { // else the guard is new, or the route was added, or a hook reads, before this plugin knows of it
-      this.#arms = this.#scope.guards.noArms.with(arm)
+      this.#arms = [arm]
       this.#awaitEnd(this.#response)
     }
   }
