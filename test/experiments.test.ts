@@ -87,6 +87,21 @@ t.test('of a unit that comes again, in whatever order units and flags come, noth
   t.end()
 })
 
+t.test('a flag that is written again and again makes nobody new', (t) => {
+  const seen = new SeenUnits()
+  const experiment = someExperiment()
+  const compiled = (variant: string) => new Trial(experiment, variant, () => '')
+  seen.add('u1', compiled('a'))
+  seen.add('u2', compiled('a'))
+  let known = 0
+  for (let i = 0; i < 300_000; i++) if (seen.has('u1', compiled('a'))) known++
+  t.equal(known, 300_000)
+  t.ok(seen.has('u2', compiled('a')), 'nor does it push out others')
+  t.notOk(seen.has('u1', compiled('b')))
+  t.notOk(seen.has('u1', new Trial(someExperiment(), 'a', () => '')))
+  t.end()
+})
+
 t.test('nothing is exposed by all values, explanations, reads that say so, the flag as a prerequisite, or an answer that was not drawn', async (t) => {
   const app = await build(t, { store: 'memory' }, {
     needing: { enabled: true, prerequisites: [{ flag: 'pricing', variant: 'control' }] },

@@ -74,7 +74,7 @@ export class Recorder {
     return true
   }
 
-  /** A value on trial was read. Hot: of a unit that was seen not long ago, nothing is kept. */
+  /** A value on trial was read. Hot: a unit that was seen not long ago is not told of again. */
   expose (trial: Trial, subject: Subject): void {
     const unit = trial.unitOf(subject.context)
     if (unit === '' || this.#rounds.closed) return

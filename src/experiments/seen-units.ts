@@ -25,7 +25,7 @@ export class SeenUnits {
     if (unit !== this.#unit) this.#turnTo(unit)
     const trials = this.#trials
     for (let i = 0; i < trials.length; i++) if (trials[i] === trial) return true // they are few: calling includes takes longer
-    return this.#before.get(unit)?.includes(trial) ?? false
+    return this.#recalls(unit, trial)
   }
 
   add (unit: string, trial: Trial): void {
@@ -39,6 +39,16 @@ export class SeenUnits {
     else trials.push(trial)
     this.#bytes += trials === undefined ? bytesOfUnit + unit.length : bytesOfFurtherAnswer
     this.#turnTo(unit)
+  }
+
+  /** Whether it was seen with the same answer before its flag was written last, or longer ago: that is remembered anew. */
+  #recalls (unit: string, trial: Trial): boolean {
+    const isSame = ({ experiment, variant }: Trial) => experiment.id === trial.experiment.id && variant === trial.variant
+    const index = this.#trials.findIndex(isSame)
+    if (index >= 0) this.#trials[index] = trial
+    else if (this.#before.get(unit)?.some(isSame) === true) this.add(unit, trial)
+    else return false
+    return true
   }
 
   #turnTo (unit: string): void {

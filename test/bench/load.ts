@@ -10,10 +10,13 @@ import { fileURLToPath } from 'node:url'
 
 const milliseconds = 700
 
+/** In a request: one of 500 users, in turn. */
+export const someUser = '######'
+
 /** Requests per second, and microseconds of the server's CPU time for each. */
 export interface Round { rate: number, cpu: number }
 
-/** One round against a listening app of this process. All answers must have one length. */
+/** One round against a listening app of this process. All answers must have one length; the request may name `someUser`. */
 export async function run ({ server }: { server: Server }, request: string, connections = 50): Promise<Round> {
   return await runAt((server.address() as AddressInfo).port, () => process.cpuUsage(), request, connections)
 }
@@ -30,13 +33,15 @@ export async function runAt (port: number, cpuUsage: () => NodeJS.CpuUsage | Pro
 }
 
 async function ask (port: number, text: string, connections: number): Promise<void> {
-  const request = Buffer.from(text)
+  const requests = Array.from({ length: text.includes(someUser) ? 500 : 1 }, (_, i) => Buffer.from(text.replace(someUser, String(100_000 + i))))
+  const next = () => requests[sent++ % requests.length]!
+  let sent = 0
   let bytes = 0
   let length = 0
   const sockets = await Promise.all(Array.from({ length: connections }, async () => {
     const socket = connect(port, '127.0.0.1').setNoDelay()
     await once(socket, 'connect')
-    socket.write(request)
+    socket.write(next())
     length = await readAnswer(socket)
     return socket
   }))
@@ -48,9 +53,9 @@ async function ask (port: number, text: string, connections: number): Promise<vo
       open -= data.length
       if (open > 0) return
       open = length
-      socket.write(request)
+      socket.write(next())
     })
-    socket.write(request)
+    socket.write(next())
   }
   setTimeout(() => {
     process.send!({ requests: Math.floor(bytes / length), seconds: (performance.now() - start) / 1000 }, () => process.exit(0))
