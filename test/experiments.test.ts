@@ -67,23 +67,29 @@ t.test('each single read of a flag with an experiment exposes its unit, once, to
 })
 
 t.test('of a unit that comes again, in whatever order units and flags come, nothing is told until thousands of others have come', (t) => {
-  const trials = ['control', 'compact', 'other'].map((variant) => new Trial(someExperiment(), variant, () => ''))
-  fc.assert(fc.property(fc.array(fc.tuple(fc.constantFrom('u1', 'u2', 'u3'), fc.constantFrom(...trials)), { maxLength: 100, size: 'max' }), fc.nat(60_000), fc.nat(26_000), (reads, before, after) => {
+  const experiments = Array.from({ length: 40 }, () => someExperiment()) // more than are remembered together
+  fc.assert(fc.property(fc.array(fc.tuple(fc.constantFrom('u1', 'u2', 'u3'), fc.nat(39), fc.constantFrom('a', 'b')), { maxLength: 100, size: 'max' }), fc.nat(60_000), fc.nat(24_000), (reads, before, after) => {
     const seen = new SeenUnits()
     const told = new Set<string>()
-    for (let i = 0; i < before; i++) seen.add(`before ${i}`, trials[0]!)
-    for (const [unit, trial] of reads) {
-      const isNew = !told.has(`${unit} ${trial.variant}`)
+    const [first, ...trials] = experiments.flatMap((experiment) => ['a', 'b'].map((variant) => new Trial(experiment, variant, () => '')))
+    for (let i = 0; i < before; i++) seen.add(`before ${i}`, first!)
+    for (const [unit, which, variant] of reads) {
+      const trial = trials.find((trial) => trial.experiment === experiments[which] && trial.variant === variant) ?? first!
+      const isNew = !told.has(`${unit} ${trials.indexOf(trial)}`)
       if (seen.has(unit, trial) === isNew) return false
       if (isNew) seen.add(unit, trial)
-      told.add(`${unit} ${trial.variant}`)
+      told.add(`${unit} ${trials.indexOf(trial)}`)
     }
-    for (let i = 0; i < after; i++) seen.add(`after ${i}`, trials[0]!)
-    return reads.every(([unit, trial]) => seen.has(unit, trial)) && !seen.has('after', trials[0]!)
+    for (let i = 0; i < after; i++) seen.add(`after ${i}`, first!)
+    return reads.every(([unit, which, variant]) => seen.has(unit, new Trial(experiments[which]!, variant, () => ''))) && !seen.has('after', first!)
   }), { numRuns: 50 })
   const seen = new SeenUnits()
-  for (let i = 0; i < 60_000; i++) seen.add(`u${i}`, trials[0]!)
-  t.equal(seen.has('u0', trials[0]!), false, 'what is kept is bounded')
+  const trial = new Trial(someExperiment(), 'a', () => '')
+  for (let i = 0; i < 60_000; i++) seen.add(`u${i}`, trial)
+  t.equal(seen.has('u0', trial), false, 'what is kept is bounded')
+  t.equal(seen.has('u59999', trial), true)
+  for (let i = 0; i < 240; i++) seen.add('u1', new Trial(someExperiment(), 'a', () => ''))
+  t.equal(seen.has('u59999', new Trial(trial.experiment, 'a', () => '')), false, 'so are experiments that come and go')
   t.end()
 })
 
