@@ -1,19 +1,17 @@
 import type { SeenBy, Trial } from '../evaluation/trial.js'
 
-/** Of so many answers, what was seen of a unit is one number. */
+/** Of so many answers, which of them a unit was seen with is one number. */
 const answersOfGroup = 30
 /** So many units of a group are remembered at least, and twice as many at most; about 100 bytes each. */
 const remembered = 25_000
-/** After so many all is forgotten: experiments come and go. */
-const mostGroups = 8
 
 /**
- * Which units this process has seen with which answers not long ago, so that a unit which comes again is not told of again, though
- * its flag was written meanwhile. Only the first flag that a request reads costs a lookup: the further ones ask of the same unit.
+ * Which units this process has seen with which answers not long ago, so that a unit which comes again is not told of again until the
+ * flag is written or restored. Only the first flag that a request reads costs a lookup: the further ones ask of the same unit.
  */
 export class SeenUnits {
-  #seenBy = new Map<string, SeenBy>()
   #group = new Group()
+  #answers = 0
 
   /** Hot. */
   has (unit: string, trial: Trial): boolean {
@@ -26,17 +24,14 @@ export class SeenUnits {
     group.add(unit, bit)
   }
 
+  /** A group lasts as long as one of its answers does. */
   #place (trial: Trial): SeenBy {
-    const answer = `${trial.experiment.id} ${trial.variant}`
-    let seenBy = this.#seenBy.get(answer)
-    if (seenBy === undefined) {
-      if (this.#seenBy.size === answersOfGroup * mostGroups) this.#seenBy.clear()
-      const index = this.#seenBy.size % answersOfGroup
-      if (index === 0) this.#group = new Group()
-      this.#seenBy.set(answer, seenBy = { group: this.#group, bit: 1 << index })
+    if (this.#answers === answersOfGroup) {
+      this.#group = new Group()
+      this.#answers = 0
     }
-    trial.seenBy = seenBy
-    return seenBy
+    trial.seenBy = { group: this.#group, bit: 1 << this.#answers++ }
+    return trial.seenBy
   }
 }
 
@@ -54,22 +49,16 @@ class Group {
 
   add (unit: string, bit: number): void {
     if (unit !== this.#unit) this.#turnTo(unit)
-    this.#bits |= bit
-    this.#keep()
-  }
-
-  #turnTo (unit: string): void {
-    const recent = this.#recent.get(unit)
-    this.#unit = unit
-    this.#bits = recent ?? this.#before.get(unit) ?? 0
-    if (recent === undefined && this.#bits !== 0) this.#keep()
-  }
-
-  #keep (): void {
     if (this.#recent.size >= remembered) {
       this.#before = this.#recent
       this.#recent = new Map()
     }
-    this.#recent.set(this.#unit, this.#bits)
+    this.#bits |= bit
+    this.#recent.set(unit, this.#bits)
+  }
+
+  #turnTo (unit: string): void {
+    this.#unit = unit
+    this.#bits = this.#recent.get(unit) ?? this.#before.get(unit) ?? 0
   }
 }
