@@ -39,8 +39,8 @@ export async function plugin (): Promise<Row[]> {
 /**
  * What it costs that experiments count what is read, and guards watch how the requests end; against the same flags without. Both
  * apps are in one process, started several times: how V8 happens to compile Node's own parts makes ten times as much of a difference.
- * In one start of nine a full collection meets the first requests, and V8 takes process.nextTick's arguments for objects that live
- * long, which keeps what belongs to a request for good: it is told not to learn such things.
+ * In one start of nine V8 takes objects of requests for some that live long (in the one looked into, process.nextTick's arguments),
+ * and keeps what belongs to them: it is told not to learn such things.
  */
 async function counting (name: string, which: 'some' | 'all'): Promise<Row[]> {
   const all: [counted: Round[], uncounted: Round[]] = [[], []]
